@@ -5,7 +5,7 @@ While an action waits for the source, its row says since when and how often it w
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import takewhile
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -28,6 +28,7 @@ SOURCE_REASONS = frozenset(
     }
 )
 _MOST_CHANGES = 50  # of the reason, while an action waits for the source
+_SUSPICIOUS = 2  # this many lost workers before what they sent waits longer each time
 
 
 def note_attempt(connection: Connection, action_id: int, outcome: Outcome, now: datetime) -> None:
@@ -105,6 +106,14 @@ def count_attempts(connection: Connection, action_id: int, reasons: Collection[R
         .where(attempts.c.action_id == action_id, attempts.c.reason.in_(reasons))
     )
     return count or 0
+
+
+def wait_after_cuts(before: int) -> timedelta:
+    """Return how long to wait for the next try after one was cut off, as `before` others were.
+
+    That is not at all at first, and longer if what is sent may crash its workers.
+    """
+    return timedelta(seconds=min(2**before, 900) if before > _SUSPICIOUS else 0)
 
 
 def fails_alone(

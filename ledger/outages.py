@@ -7,6 +7,7 @@ For the source, outages are the lookups waiting for one reason; and while severa
 could not read what they need, a row of its own delays the reads of all actions.
 """
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +15,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
 from ledger.channels import goes_through
+from ledger.controls import set_value, value_of
 from ledger.engine import insert_into
+from ledger.interventions import AUTOMATIC
 from ledger.tables import (
     WAITING_ACTIONS,
     WAITING_LOOKUPS,
@@ -62,6 +65,19 @@ class Outage:
     until: datetime
     tries: int
     answer: str
+
+
+LASTING = timedelta(hours=1)  # a shorter outage usually ends by itself
+_PAST = "past_outages"  # the control with those of a channel that lasted
+_MOST_PAST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class PastOutage:
+    """From when until when nothing could be sent through a channel."""
+
+    begin: datetime
+    end: datetime
 
 
 _SOURCE = "source.read"  # in place of a kind of action; kinds are names of folders
@@ -153,9 +169,13 @@ def note_outage(  # noqa: PLR0913, PLR0917 - each is a column of the row
 
 def end_outage(connection: Connection, kind: str, now: datetime) -> bool:
     """End the outage of a channel, and make due what waits for it; False if there was none."""
-    ended = connection.execute(delete(outages).where(outages.c.kind == kind))
-    if ended.rowcount == 0:
+    since = connection.scalar(
+        delete(outages).where(outages.c.kind == kind).returning(outages.c.since)
+    )
+    if since is None:
         return False
+    if now - since >= LASTING:
+        _note_past(connection, kind, PastOutage(since, now))
     # Skips rows that another worker has locked, so that two transactions never deadlock.
     waiting = (
         select(actions.c.id)
@@ -169,6 +189,19 @@ def end_outage(connection: Connection, kind: str, now: datetime) -> bool:
     )
     connection.execute(update(actions).where(actions.c.id.in_(waiting)).values(due_at=now))
     return True
+
+
+def past_outages(connection: Connection, kind: str) -> list[PastOutage]:
+    """Return the last outages of a channel that lasted an hour or more, the earliest first."""
+    text = value_of(connection, f"{_PAST}.{kind}")
+    stored: list[list[str]] = [] if text is None else json.loads(text)
+    return [PastOutage(*(datetime.fromisoformat(at) for at in one)) for one in stored]
+
+
+def _note_past(connection: Connection, kind: str, outage: PastOutage) -> None:
+    last = [*past_outages(connection, kind), outage][-_MOST_PAST:]
+    text = json.dumps([[one.begin.isoformat(), one.end.isoformat()] for one in last])
+    set_value(connection, f"{_PAST}.{kind}", text, AUTOMATIC, outage.end)
 
 
 def retry_outages_now(connection: Connection, now: datetime) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, true, update
 
-from ledger.attempts import count_attempts, note_attempt, note_wait
+from ledger.attempts import count_attempts, note_attempt, note_wait, wait_after_cuts
 from ledger.channels import goes_around, goes_through
 from ledger.engine import chunks
 from ledger.skew import is_lease_over
@@ -187,7 +187,6 @@ def _is_free(now: datetime, lease_s: float) -> ColumnElement[bool]:
     return or_(actions.c.lease_until.is_(None), is_lease_over(actions.c.lease_until, now, lease_s))
 
 
-_SUSPICIOUS = 2  # this many lost workers before an action waits longer each time
 _FINAL = (ActionState.DONE, ActionState.SKIPPED, ActionState.FAILED, ActionState.UNKNOWN)
 
 
@@ -363,8 +362,7 @@ def expire_handovers(
 
 
 def _interrupted_s(connection: Connection, action_id: int) -> timedelta:
-    """Return how long to wait: nothing at first, longer if this action may crash its workers."""
     before = count_attempts(
         connection, action_id, {Reason.MAIL_INTERRUPTED, Reason.HANDOVER_UNKNOWN}
     )
-    return timedelta(seconds=min(2**before, 900) if before > _SUSPICIOUS else 0)
+    return wait_after_cuts(before)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 
 from ledger.actions import Copy
+from ledger.attempts import wait_after_cuts
 from ledger.controls import REPORT_STATE, set_value, value_of
 from ledger.engine import insert_into
 from ledger.interventions import AUTOMATIC
@@ -47,7 +48,10 @@ class ReportPlan:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One report as stored. `token` is that of our claim, "" if it is not claimed."""
+    """One report as stored. `token` is that of our claim, "" if it is not claimed.
+
+    `tries` counts how often it was to be sent and was not, by reason.
+    """
 
     report_id: int
     plan: ReportPlan
@@ -58,6 +62,13 @@ class Report:
     finished_at: datetime | None
     receipt: str | None
     token: str = ""
+    tries: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def waits_for_its_time(self) -> bool:
+        """Whether it waits for nothing but its time: it was not tried, or the night began."""
+        is_night = self.state is ActionState.WAITING and self.reason is Reason.QUIET_HOURS
+        return self.state is ActionState.PLANNED or is_night
 
 
 def plan_report(connection: Connection, plan: ReportPlan, now: datetime) -> bool:
@@ -93,12 +104,13 @@ def open_report(connection: Connection, name: str, audience: str) -> Report | No
 
 
 def hasten_report(connection: Connection, report: Report, now: datetime) -> None:
-    """Make a report that waits for its time due now."""
+    """Make a report that waits for nothing but its time due now."""
+    is_night = and_(reports.c.state == ActionState.WAITING, reports.c.reason == Reason.QUIET_HOURS)
     connection.execute(
         update(reports)
         .where(
             reports.c.id == report.report_id,
-            reports.c.state == ActionState.PLANNED,
+            or_(reports.c.state == ActionState.PLANNED, is_night),
             reports.c.due_at > now,
         )
         .values(due_at=now)
@@ -186,6 +198,7 @@ def settle_report(connection: Connection, claimed: Report, outcome: Outcome, now
     whose answer was lost counts as stored.
     """
     is_final = outcome.state in _ENDED
+    tries = claimed.tries if outcome.reason is None else _one_more(claimed.tries, outcome.reason)
     is_stored = _changed(
         connection,
         claimed,
@@ -198,6 +211,7 @@ def settle_report(connection: Connection, claimed: Report, outcome: Outcome, now
         committed_at=None,
         finished_at=now if is_final else None,
         receipt=outcome.detail,
+        tries=dict(tries),
     )
     return is_stored or _is_settled_as(connection, claimed, outcome)
 
@@ -239,27 +253,37 @@ def expire_reports(connection: Connection, now: datetime, *, lease_s: float) -> 
     repeated = unknown = 0
     is_over = is_lease_over(reports.c.lease_until, now, lease_s)
     vanished = connection.execute(
-        select(reports.c.id, reports.c.committed_at).where(
+        select(reports.c.id, reports.c.committed_at, reports.c.tries).where(
             UNFINISHED_REPORTS, reports.c.state == ActionState.PERFORMING, is_over
         )
     ).all()
     for row in vanished:
         is_unknown = row.committed_at is not None
-        values: dict[str, Any] = {"state": ActionState.WAITING, "reason": Reason.MAIL_INTERRUPTED}
+        before: Mapping[str, int] = row.tries or {}
+        values: dict[str, Any] = {
+            "state": ActionState.WAITING,
+            "reason": Reason.MAIL_INTERRUPTED,
+            "due_at": now + wait_after_cuts(before.get(Reason.MAIL_INTERRUPTED, 0)),
+        }
         if is_unknown:
             values = {
                 "state": ActionState.UNKNOWN,
                 "reason": Reason.HANDOVER_UNKNOWN,
                 "finished_at": now,
             }
+        tries = _one_more(before, values["reason"])
         done = connection.execute(
             update(reports)
             .where(reports.c.id == row.id, reports.c.state == ActionState.PERFORMING, is_over)
-            .values(**values, due_at=now, lease_until=None, committed_at=None)
+            .values(**values, tries=tries, lease_until=None, committed_at=None)
         )
         if done.rowcount == 1:
             repeated, unknown = repeated + (not is_unknown), unknown + is_unknown
     return repeated, unknown
+
+
+def _one_more(tries: Mapping[str, int], reason: Reason) -> dict[str, int]:
+    return {**tries, reason.value: tries.get(reason.value, 0) + 1}
 
 
 def store_report_copy(connection: Connection, report_id: int, copy: Copy, now: datetime) -> None:
@@ -284,18 +308,23 @@ def last_reports(connection: Connection) -> list[Report]:
 
 
 def report_state(connection: Connection, name: str) -> dict[str, Any]:
-    """Return what was noted about reports of this name, as JSON values; empty if nothing was."""
+    """Return what was noted about reports of this name, by audience; empty if nothing was."""
     text = value_of(connection, f"{REPORT_STATE}.{name}")
     found: dict[str, Any] = {} if text is None else json.loads(text)
     return found
 
 
 def note_report_state(
-    connection: Connection, name: str, state: Mapping[str, Any], now: datetime
+    connection: Connection, name: str, audience: str, state: Mapping[str, Any], now: datetime
 ) -> None:
-    """Note something about reports of this name, in place of what was noted before."""
-    if report_state(connection, name) != state:
-        set_value(connection, f"{REPORT_STATE}.{name}", json.dumps(state), AUTOMATIC, now)
+    """Note something about reports of this name to this audience, in place of what was noted.
+
+    The caller holds `ledger.engine.lock_decisions`: what is noted for all audiences is one value.
+    """
+    before = report_state(connection, name)
+    if before.get(audience) != state:
+        after = json.dumps(before | {audience: state})
+        set_value(connection, f"{REPORT_STATE}.{name}", after, AUTOMATIC, now)
 
 
 def _report(row: Row[Any], token: str = "") -> Report:
@@ -319,4 +348,5 @@ def _report(row: Row[Any], token: str = "") -> Report:
         row.finished_at,
         row.receipt,
         token,
+        row.tries or {},
     )

@@ -40,6 +40,7 @@ reports = Table(
     Column("lease_until", Instant),
     Column("lease_token", String(32)),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("tries", JSON(none_as_null=True)),  # how many attempts ended with each reason
     Column("committed_at", Instant),  # as of actions
     Column("finished_at", Instant),
     Column("receipt", Text),  # or why it failed

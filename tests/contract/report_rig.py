@@ -39,9 +39,10 @@ class ReportDesk:
     def __post_init__(self) -> None:
         # The clock of a test is far from that of a database server, which the operator knows.
         state = AlertState({"clocks": 1}).plain
-        states = {str(audience_of(one)): state for one in (OPS, BOSS)}
+        now = self.space.clock.now()
         with writing(self.space.engine) as connection:
-            note_report_state(connection, "trouble", states, self.space.clock.now())
+            for one in (OPS, BOSS):
+                note_report_state(connection, "trouble", str(audience_of(one)), state, now)
 
     @property
     def tools(self) -> ReportTools:

@@ -1,7 +1,7 @@
 """Alerts to operators, from the ledger to the mail server: once, at a decent hour, never twice."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import update
@@ -12,17 +12,18 @@ from ledger.engine import Engine, reading, writing
 from ledger.heartbeats import Gap, open_gap
 from ledger.outages import note_outage, outages_now
 from ledger.pauses import PauseScope, begin_pause
-from ledger.reports import claim_report
+from ledger.reports import claim_report, expire_reports
 from ledger.retention import delete_old
 from ledger.tables import report_copies, reports
 from schemas.actions import Mode
 from schemas.choices import Choice, report_choice
-from schemas.errors import ChannelUnavailable, DeliveryUnknown
+from schemas.errors import ChannelUnavailable, DeliveryUnavailable, DeliveryUnknown
 from schemas.reasons import Reason
 from tests.builders.records import NOON
 from tests.contract.ledger_rig import BOTH, rows
 from tests.contract.report_rig import BOSS, KEY, OPS, ReportDesk
 from tests.contract.study_rig import SHIPPED, Space, rules_of
+from workers.reports.plan import plan_reports
 from workers.reports.send import send_reports
 
 pytestmark = pytest.mark.engines("sqlite")
@@ -147,9 +148,8 @@ def test_a_mail_server_that_was_down_is_said_once_it_works_again(desk: ReportDes
     desk.space.mailer.fail_next(away, away)
     for quarter in range(8):
         desk.at(NOON + timedelta(minutes=15 * quarter))
-    assert desk.subjects == [
-        "Coursebell: No email has gone out since 3 Mar 2026, 12:00"
-    ]  # it says so at the time it could leave
+    # It is accepted, so by the time it is read emails can be sent.
+    assert desk.subjects == ["Coursebell: No email could go out from 3 Mar 2026, 12:00 to…"]
     with reading(desk.space.engine) as connection:
         assert outages_now(connection) == {}
 
@@ -179,6 +179,157 @@ def test_a_mail_server_that_works_again_when_the_alert_leaves_is_said_to_work(
     assert "from 3 Mar 2026, 12:00 to 3 Mar 2026, 15:00" in " ".join(desk.text().split())
 
 
+def end_outage_at(desk: ReportDesk, moment: datetime) -> None:
+    """Let an email to a member be the first that is accepted."""
+    desk.space.clock.time = moment
+    desk.space.enrol(900 + moment.hour)
+    desk.space.work()
+
+
+def test_an_outage_during_the_night_is_said_by_the_alert_that_waited_for_the_morning(
+    desk: ReportDesk,
+) -> None:
+    desk.space.clock.time = NOON + 9 * HOUR
+    lose(desk, 1)
+    desk.work()
+    desk.space.choose(Mode.OBSERVE)
+    desk.work()
+    desk.space.choose(Mode.SENDING)
+    desk.space.clock.time = NOON + 10 * HOUR
+    outage(desk, 2 * 3_600.0)
+    end_outage_at(desk, NOON + 12 * HOUR)
+    desk.at(MORNING + timedelta(days=1))
+    [text] = [desk.text(number) for number in (-1, -2) if "go out" in desk.text(number)]
+    assert "from 3 Mar 2026, 22:00 to 4 Mar 2026, 00:00" in " ".join(text.split())
+    assert ("trouble", "done", None) in desk.alerts()
+
+
+def test_an_alert_that_leaves_long_after_an_outage_says_when_that_ended(desk: ReportDesk) -> None:
+    outage(desk, 2 * 3_600.0)
+    desk.at(NOON + HOUR)
+    desk.space.mailer.fail_on(OPS, DeliveryUnavailable("try later"))
+    end_outage_at(desk, NOON + 2 * HOUR)
+    desk.work()
+    # It was tried, and meanwhile there is another outage.
+    outage(desk, 2 * 3_600.0)
+    desk.at(NOON + 3 * HOUR)
+    end_outage_at(desk, NOON + 4 * HOUR)
+    desk.work()
+    desk.space.mailer.pass_on(OPS)
+    desk.at(NOON + 7 * HOUR)
+    text = " ".join(desk.text().split())
+    assert "from 3 Mar 2026, 12:00 to 3 Mar 2026, 14:00" in text
+    assert "from 3 Mar 2026, 14:00 to 3 Mar 2026, 16:00" in text
+    desk.space.choose(Mode.OBSERVE)
+    desk.at(MORNING + timedelta(days=1))
+    assert "go out" not in desk.text()  # it was said
+
+
+def test_an_outage_whose_alert_was_refused_is_said_by_the_next(desk: ReportDesk) -> None:
+    outage(desk, 2 * 3_600.0)
+    desk.at(NOON + HOUR)
+    desk.space.mailer.answer(OPS, "550 5.7.1 not today")
+    end_outage_at(desk, NOON + 2 * HOUR)
+    desk.work()
+    desk.space.mailer.accept(OPS)
+    desk.space.choose(Mode.OBSERVE)
+    desk.at(NOON + 4 * HOUR)
+    assert "from 3 Mar 2026, 12:00 to 3 Mar 2026, 14:00" in " ".join(desk.text().split())
+
+
+def attention(desk: ReportDesk) -> list[tuple[str, str | None]]:
+    return [one[1:] for one in desk.alerts() if one[0] == "attention"]
+
+
+@pytest.mark.engines(*BOTH)
+def test_an_outage_uses_up_no_try_of_an_alert_that_waited_through_it(desk: ReportDesk) -> None:
+    lose(desk, 1)
+    away = ChannelUnavailable(Reason.MAIL_UNREACHABLE, "away", answer="refused")
+    desk.space.mailer.fail_on(OPS, away)
+    for hour in range(8):
+        desk.at(NOON + hour * HOUR)
+    assert attention(desk) == [("waiting", "mail-unreachable")]
+    desk.space.mailer.fail_on(OPS, DeliveryUnavailable("greylisted"))
+    for day in range(1, 6):
+        desk.at(NOON + timedelta(days=day))
+        assert attention(desk) == [("waiting", "mail-temporary")]
+    desk.at(NOON + timedelta(days=6))
+    assert attention(desk) == [("failed", "mail-temporary")]
+
+
+def test_a_reason_that_stops_all_email_already_uses_up_no_try_and_extends_nothing(
+    desk: ReportDesk,
+) -> None:
+    lose(desk, 1)
+    with writing(desk.space.engine) as connection:
+        note_outage(connection, "email", Reason.MAIL_SENDER, "", NOON, lambda _: 0.0)
+    desk.space.mailer.fail_on(OPS, ChannelUnavailable(Reason.MAIL_SENDER, "no", answer="550"))
+    for hour in range(8):
+        desk.at(NOON + hour * HOUR)
+    assert attention(desk) == [("waiting", "mail-sender")]
+    with reading(desk.space.engine) as connection:
+        assert outages_now(connection)["email"].until == NOON
+    desk.space.mailer.pass_on(OPS)
+    desk.at(NOON + timedelta(days=1))
+    assert attention(desk) == [("done", None)]
+
+
+def test_a_try_that_is_repeated_at_night_waits_for_the_morning_unless_it_is_urgent(
+    desk: ReportDesk,
+) -> None:
+    desk.space.clock.time = NOON + timedelta(hours=7, minutes=55)
+    lose(desk, 1)
+    desk.space.mailer.fail_next(*(DeliveryUnavailable("try later") for _ in range(2)))
+    desk.work()
+    desk.at(NOON + 8 * HOUR)
+    assert desk.alerts() == [("attention", "waiting", "quiet-hours")]
+    outage(desk, 0.0)
+    desk.at(NOON + 9 * HOUR)  # another alert is urgent, and this one is not
+    assert desk.alerts() == [
+        ("attention", "waiting", "quiet-hours"),
+        ("trouble", "waiting", "mail-temporary"),
+    ]
+    desk.at(NOON + 10 * HOUR)
+    assert len(desk.subjects) == 1
+    desk.at(MORNING + timedelta(days=1))
+    assert [row[1] for row in desk.alerts()] == ["done", "done"]
+
+
+def test_an_alert_that_waits_for_the_morning_goes_at_once_with_an_urgent_cause(
+    desk: ReportDesk,
+) -> None:
+    desk.space.clock.time = NOON + timedelta(hours=7, minutes=59)
+    desk.space.choose(Mode.OBSERVE)
+    desk.work()
+    assert len(desk.subjects) == 1
+    begin_and_forget_a_pause(desk)
+    desk.at(NOON + 9 * HOUR)
+    assert desk.alerts()[1:] == [("trouble", "planned", None)]
+    send_reports(desk.tools)
+    desk.space.clock.time = NOON + 10 * HOUR
+    outage(desk, 3_600.0)
+    desk.at(NOON + 11 * HOUR)
+    assert desk.alerts()[1:] == [("trouble", "done", None)]
+    assert desk.subjects[1] == "Coursebell: Emails have been paused since 2 Mar 2026, 12:00"
+    assert "from 3 Mar 2026, 22:00 to 3 Mar 2026, 23:00" in " ".join(desk.text().split())
+
+
+def begin_and_forget_a_pause(desk: ReportDesk) -> None:
+    with writing(desk.space.engine) as connection:
+        day_ago = NOON - timedelta(days=1)
+        begin_pause(
+            connection, PauseScope.ALL, None, until=None, note=None, who="Rita", now=day_ago
+        )
+
+
+def test_planning_only_reads_while_nothing_is_to_plan(desk: ReportDesk) -> None:
+    lose(desk, 1)
+    desk.work()
+    desk.at(NOON + 2 * HOUR)
+    with writing(desk.space.engine):  # so that nothing else can be written
+        assert plan_reports(desk.tools) == 0
+
+
 def cut_off(desk: ReportDesk) -> None:
     """Kill the worker between the hand-over and its commit."""
 
@@ -192,13 +343,59 @@ def cut_off(desk: ReportDesk) -> None:
 
 
 @pytest.mark.engines(*BOTH)
-def test_an_alert_that_was_cut_off_is_unknown_and_never_sent_again(desk: ReportDesk) -> None:
+def test_what_an_alert_said_that_was_cut_off_is_said_again_an_hour_later(desk: ReportDesk) -> None:
     lose(desk, 1)
     cut_off(desk)
+    desk.at(NOON + timedelta(minutes=55))
+    assert desk.subjects == []
     for hour in range(1, 30):
         desk.at(NOON + hour * HOUR)
-    assert desk.subjects == []
-    assert desk.alerts() == [("attention", "unknown", "handover-unknown")]
+    assert desk.subjects == ["Coursebell: 1 email may have been sent or not"]
+    assert desk.alerts() == [
+        ("attention", "unknown", "handover-unknown"),
+        ("attention", "done", None),
+    ]
+
+
+@pytest.mark.engines(*BOTH)
+def test_a_slow_worker_whose_alert_was_given_up_still_notes_what_it_said(desk: ReportDesk) -> None:
+    lose(desk, 1)
+    other = ReportDesk(desk.space)
+
+    def be_slow() -> None:
+        desk.space.mailer.at_end = None
+        desk.space.clock.time += HOUR
+        expire_all(desk)
+
+    desk.space.mailer.at_end = be_slow
+    desk.work()
+    assert desk.alerts() == [("attention", "done", None)]
+    for hour in range(2, 30):
+        other.at(NOON + hour * HOUR)
+    assert len(desk.subjects) == 1
+
+
+def expire_all(desk: ReportDesk) -> None:
+    with writing(desk.space.engine) as connection:
+        assert expire_reports(connection, desk.space.clock.now(), lease_s=60) == (0, 1)
+
+
+@pytest.mark.engines(*BOTH)
+def test_what_a_refused_alert_said_is_said_again_at_growing_distances_until_one_arrives(
+    desk: ReportDesk,
+) -> None:
+    lose(desk, 1)
+    desk.space.mailer.answer(OPS, "550 5.7.1 not today")
+    for minutes in range(0, 8 * 60, 5):
+        desk.at(NOON + timedelta(minutes=minutes))
+    assert desk.alerts() == [("attention", "failed", "mail-rejected")] * 4  # at 12, 13, 15 and 19
+    desk.space.mailer.accept(OPS)
+    desk.at(MORNING + timedelta(days=1))
+    assert desk.subjects == ["Coursebell: 1 email may have been sent or not"]
+    assert "1 email may have been sent or not" in " ".join(desk.text().split())
+    for hour in range(2, 48):
+        desk.at(MORNING + timedelta(days=1) + hour * HOUR)
+    assert len(desk.rows()) == 5
 
 
 def test_an_alert_cut_off_before_the_last_step_is_sent(desk: ReportDesk) -> None:
@@ -283,7 +480,7 @@ def test_a_refusal_of_one_report_holds_no_other_email(desk: ReportDesk) -> None:
     assert desk.alerts() == [("attention", "waiting", "mail-relay")]
     with reading(desk.space.engine) as connection:
         assert outages_now(connection) == {}
-    for day in range(1, 9):
+    for day in range(1, 6):
         desk.at(NOON + timedelta(days=day))
     assert desk.alerts() == [("attention", "failed", "mail-relay")]
 

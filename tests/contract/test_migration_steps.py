@@ -3,6 +3,7 @@
 What is filled is read from the database itself, so that each table of that time takes part.
 """
 
+import json
 import random
 import re
 import string
@@ -16,16 +17,19 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, MetaData, Table, select, text
+from sqlalchemy import Column, MetaData, Table, bindparam, select, text
 
 from ledger.actions import copy_of, plan_action
+from ledger.controls import set_value
 from ledger.engine import Engine, lock_decisions, open_engine, reading, writing
 from ledger.migrate import migrate
 from ledger.outbox import expire_handovers
 from ledger.record_queries import name_of_member, update_names, with_changed_names
 from ledger.records import SeenVersion, unknown_among
+from ledger.reports import report_state
 from ledger.revision import check_revision, current_revision, newest_revision
 from ledger.tables import actions, records
+from ledger.tables.columns import Instant
 from ledger.upgrade import differences
 from schemas.entity import Entity
 from schemas.errors import ConfigurationError, LedgerNotReady
@@ -226,6 +230,7 @@ def test_migrating_a_filled_ledger_keeps_every_row(first_ledger: Engine) -> None
         ("0025", "0023"),
         ("0026", "0023"),
         ("0027", "0023"),
+        ("0028", "0023"),
     ]
     kept = {row["name"]: row["number"] for row in after.pop("tallies")}
     assert kept == dict.fromkeys(("actions", "deliveries", "events", "lookups", "notifications"), 1)
@@ -442,4 +447,36 @@ def test_emails_to_others_are_skipped_before_older_code_could_send_them_to_membe
     assert migrate(engine) == newest_revision()
     with reading(engine) as connection:
         assert len(connection.execute(select(actions)).all()) == 3
+    engine.dispose()
+
+
+def test_what_alerts_said_that_did_not_arrive_counts_as_not_said(empty_database_url: str) -> None:
+    engine = open_engine(empty_database_url)
+    step(engine, "upgrade", "0027")
+    begun = {
+        "a": ["done"],
+        "b": ["done", "failed"],
+        "c": ["failed", "done"],
+        "d": ["done", "unknown"],
+        "e": ["waiting"],
+        "f": [],
+    }
+    noted = {"known": {"held": 1}, "said_at": None, "streak": 1, "number": 2}
+    insert_one = text(
+        "INSERT INTO reports (key, name, audience, planned_at, state, due_at, attempts)"
+        " VALUES (:key, 'attention', :audience, :now, :state, :now, 1)"
+    ).bindparams(bindparam("now", NOW, type_=Instant()))
+    with writing(engine) as connection:
+        for audience, states in begun.items():
+            for number, state in enumerate(states):
+                values = {"key": f"{audience}/{number}", "audience": audience, "state": state}
+                connection.execute(insert_one, values)
+        of_all = json.dumps(dict.fromkeys(begun, noted))
+        set_value(connection, "report_state.attention", of_all, "a test", NOW)
+    migrate(engine)
+    with reading(engine) as connection:
+        after = report_state(connection, "attention")
+    assert {one for one, state in after.items() if state == noted} == {"a", "c", "f"}
+    assert all(state in (noted, noted | {"known": {}}) for state in after.values())
+    step(engine, "downgrade", "0027")
     engine.dispose()

@@ -49,6 +49,10 @@ class CatchingMailer:
         """From now on, raise this for every email to this recipient."""
         self._failing[recipient] = error
 
+    def pass_on(self, recipient: str) -> None:
+        """From now on, raise nothing for emails to this recipient."""
+        self._failing.pop(recipient, None)
+
     def meanwhile(self, *deeds: Callable[[], None]) -> None:
         """Do these, one during each delivery to come, just before its last step."""
         self._meanwhile.extend(deeds)

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from zoneinfo import ZoneInfo
 
+from ledger.outages import PastOutage
 from schemas.reasons import Reason
 from schemas.rules import Digest, Every, Where
 from tests.emails.people import PEOPLE, EmailCase
@@ -33,8 +34,8 @@ _Said = tuple[Content, Phrase, ModuleType]
 def _alert(write: Writer, *, is_awkward: bool) -> _Said:
     codes = sorted(known_causes()) if is_awkward else ["held"]
     causes = [Cause(code, 26, NOW, place=_LONG if code == "lost" else None) for code in codes]
-    away = NOW if is_awkward else None
-    return alert_content(causes, away, write, NOW, _ZONE), why_operator(write), alert_text
+    away = [PastOutage(NOW, NOW)] if is_awkward else []
+    return alert_content(causes, away, [], write, NOW, _ZONE), why_operator(write), alert_text
 
 
 def _summary(write: Writer, *, is_awkward: bool) -> _Said:

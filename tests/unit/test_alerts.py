@@ -18,14 +18,18 @@ def held(count: int) -> Cause:
     return Cause("held", count)
 
 
-def alerts_of(causes_at: list[list[Cause]], step: timedelta) -> list[timedelta]:
+def alerts_of(
+    causes_at: list[list[Cause]], step: timedelta, *, arrive: bool = True
+) -> list[timedelta]:
     """Return after how long each alert goes, if these causes are seen one step after another."""
     state, said = AlertState(), []
     for number, causes in enumerate(causes_at):
         now = NOON + number * step
         state = AlertState.read(state.seeing(causes).plain)
-        if state.new_among(causes) and state.may_speak(now):
-            state = state.planned(now).after_saying(causes, now)
+        new = state.new_among(causes)
+        if new and state.may_speak(new, now):
+            state = state.planned(new, state.number + 1, now).tried(new, now)
+            state = state.after_saying(causes, now) if arrive else state
             said.append(now - NOON)
     return said
 
@@ -49,11 +53,35 @@ def test_two_hundred_at_once_are_one_alert() -> None:
     assert len(alerts_of([[held(number)] for number in range(200)], timedelta(minutes=1))) == 3
 
 
-def test_what_comes_and_goes_every_ten_minutes_is_said_ever_more_seldom() -> None:
-    flapping = [[Cause("mail")] if number % 2 else [] for number in range(6 * 24 * 7)]
+@pytest.mark.parametrize("is_urgent", [False, True])
+def test_what_comes_and_goes_every_ten_minutes_is_said_ever_more_seldom(*, is_urgent: bool) -> None:
+    cause = Cause("nexudus", is_urgent=is_urgent)
+    flapping = [[cause] if number % 2 else [] for number in range(6 * 24 * 7)]
     said = alerts_of(flapping, timedelta(minutes=10))
     assert [one // HOUR for one in said[:6]] == [0, 1, 3, 7, 15, 39]
     assert len(said) == 11
+
+
+def test_what_never_arrives_is_said_again_ever_more_seldom() -> None:
+    said = alerts_of([[held(1)]] * (12 * 24 * 3), timedelta(minutes=5), arrive=False)
+    assert [one // HOUR for one in said] == [0, 1, 3, 7, 15, 39, 63]
+
+
+def test_an_urgent_trouble_does_not_wait_for_a_harmless_one_or_for_another_urgent_one() -> None:
+    step, urgent = timedelta(minutes=10), [Cause(code, is_urgent=True) for code in ("a", "b", "c")]
+    causes = [[held(1)] if number % 2 else [] for number in range(6 * 48)]
+    quiet = alerts_of(causes, step)
+    for hours, cause in zip((20, 21, 22), urgent, strict=True):
+        causes[hours * 6 :] = [[*one, cause] for one in causes[hours * 6 :]]
+    assert [one // HOUR for one in alerts_of(causes, step)[len(quiet) - 1 :]] == [20, 21, 22, 46]
+
+
+def test_an_urgent_trouble_that_comes_and_goes_with_others_is_said_a_few_times_a_day() -> None:
+    kinds = [Cause(code, is_urgent=True) for code in ("a", "b", "c")]
+    causes = [[held(1), *kinds] if number % 2 else [] for number in range(6 * 24 * 7)]
+    apart = [[one] for _ in range(6 * 24 * 2) for one in (*kinds, held(1))]
+    assert len(alerts_of(causes, timedelta(minutes=10))) == 11
+    assert len(alerts_of(apart, timedelta(minutes=10))) <= 7 * 8
 
 
 def test_after_a_quiet_time_the_distances_are_short_again() -> None:
@@ -65,8 +93,22 @@ def test_after_a_quiet_time_the_distances_are_short_again() -> None:
 
 
 def test_a_clock_that_was_a_year_ahead_does_not_silence_alerts() -> None:
-    state = AlertState().planned(NOON + timedelta(days=365))
-    assert state.may_speak(NOON)
+    urgent = Cause("mail", is_urgent=True)
+    state = AlertState().planned([urgent], 1, NOON + timedelta(days=365))
+    assert state.may_speak([held(1)], NOON)
+    assert state.pressing([urgent], NOON) == [urgent]
+    # and the next is not counted as the second in a row
+    assert state.planned([urgent], 2, NOON).may_speak([held(1)], NOON + HOUR)
+    assert state.planned([urgent], 2, NOON).pressing([urgent], NOON + HOUR) == [urgent]
+
+
+def test_a_state_that_earlier_code_noted_is_read() -> None:
+    noted = {"known": {"held": 2}, "said_at": NOON.isoformat(), "streak": 2, "number": 7}
+    state = AlertState.read(noted)
+    assert (state.number, state.told_at, state.urgent) == (7, None, {})
+    assert not state.may_speak([held(3)], NOON + HOUR)
+    assert state.may_speak([held(3)], NOON + 2 * HOUR)
+    assert state.untold_since(NOON, NOON + HOUR) == NOON
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ action is sent, a second mark just before the step after which its outcome is un
 receipt afterwards.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
 
 from ledger.attempts import count_attempts, fails_alone
 from ledger.channels import refused_in_a_row
+from ledger.clock import Clock
 from ledger.engine import Connection, repeat_write, writing
 from ledger.outages import Outage, end_outage, note_outage, outages_now
 from ledger.outbox import ClaimedAction, commit_action, is_settled_as, settle_action
@@ -25,6 +26,7 @@ from schemas.errors import (
     RecipientUnusable,
     frames_of,
 )
+from schemas.reasons import Reason
 from workers.actions.base import Checkpoints, DeliveryReasons, Prepared, SourceSession
 from workers.deliver.context import DeliveryTools, refusal_now
 from workers.leases import LeaseLost
@@ -42,7 +44,7 @@ _ANSWERED = frozenset({ActionState.DONE, ActionState.FAILED, ActionState.WAITING
 _log = structlog.get_logger("action")
 
 
-class _NoLongerWanted(Exception):
+class NoLongerWanted(Exception):
     """The person changed their mind before the last step of the hand-over, which is not taken."""
 
     def __init__(self, outcome: Outcome) -> None:
@@ -80,23 +82,43 @@ def send(
             yield source.session
 
     checkpoints = Checkpoints(before_step, lambda: _commit(tools, claimed), lend_session)
-    result: Outcome | DeliveryUnavailable
+
+    def note_fault(frames: str) -> None:
+        _log.error("action.fault", action_id=claimed.action_id, error=frames)
+
+    return _record(tools, claimed, hand_over(prepared, checkpoints, reasons, note_fault))
+
+
+def hand_over(
+    prepared: Prepared,
+    checkpoints: Checkpoints,
+    reasons: DeliveryReasons,
+    note_fault: Callable[[str], None],
+) -> Outcome | DeliveryUnavailable:
+    """Send what is in state `performing`, an action or a report; return how that ended.
+
+    Whatever fails after the last step leaves the outcome unknown. `note_fault` logs where our own
+    fault is.
+
+    Raises:
+        LeaseLost: it is no longer ours.
+        LedgerUnavailable: the last step was not recorded, and not taken.
+    """
     try:
-        result = Outcome.done(prepared.send(checkpoints))
+        return Outcome.done(prepared.send(checkpoints))
     except DeliveryUnavailable as error:
-        result = error
+        return error
     except DeliveryRefused as error:
-        result = refused(error, reasons)
+        return refused(error, reasons)
     except DeliveryUnknown as error:
-        result = Outcome.unknown(str(error))
-    except _NoLongerWanted as error:
-        result = error.outcome
+        return Outcome.unknown(str(error))
+    except NoLongerWanted as error:
+        return error.outcome
     except (LeaseLost, LedgerUnavailable):
         raise
     except Exception as error:  # noqa: BLE001 - our own fault in the middle: the result is unknown and must not be repeated
-        _log.error("action.fault", action_id=claimed.action_id, error=frames_of(error))
-        result = Outcome.unknown(f"a fault during the hand-over: {type(error).__name__}")
-    return _record(tools, claimed, result)
+        note_fault(frames_of(error))
+        return Outcome.unknown(f"a fault during the hand-over: {type(error).__name__}")
 
 
 def refused(error: DeliveryRefused, reasons: DeliveryReasons) -> Outcome:
@@ -112,7 +134,7 @@ def _commit(tools: DeliveryTools, claimed: ClaimedAction) -> None:
     with writing(tools.engine) as connection:
         objection = refusal_now(connection, claimed, tools.setup, now)
         if objection is not None:
-            raise _NoLongerWanted(objection)
+            raise NoLongerWanted(objection)
         ours = commit_action(connection, claimed, now, lease_s=tools.lease_s)
     if not ours:
         raise LeaseLost
@@ -220,8 +242,15 @@ def _try_later(
     tools: DeliveryTools, connection: Connection, claimed: ClaimedAction, error: DeliveryUnavailable
 ) -> Outcome:
     later = tools.actions[claimed.kind].reasons.later
-    tries = count_attempts(connection, claimed.action_id, {later}) + 1
-    again = send_again_at(tools.clock.now(), tries, chance=tools.clock.random())
+    before = count_attempts(connection, claimed.action_id, {later})
+    return later_or_failed(tools.clock, later, error, before)
+
+
+def later_or_failed(
+    clock: Clock, reason: Reason, error: DeliveryUnavailable, before: int
+) -> Outcome:
+    """Return the outcome of a failed try after `before` others for the same reason."""
+    again = send_again_at(clock.now(), before + 1, chance=clock.random())
     if again is None:
-        return Outcome.failed(later, str(error))
-    return Outcome.waiting(again, later, str(error))
+        return Outcome.failed(reason, str(error))
+    return Outcome.waiting(again, reason, str(error))

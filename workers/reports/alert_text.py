@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
 
+from ledger.outages import PastOutage
 from workers.actions.email.parts import Content, Paragraph, TitleList
 from workers.actions.email.phrases import Foreign, Phrase, Writer
 from workers.attention import MAIL
@@ -63,22 +64,21 @@ def known_causes() -> frozenset[str]:
     return frozenset(_CAUSES)
 
 
-def alert_content(
-    causes: Sequence[Cause],
-    mail_was_away_since: datetime | None,
+def alert_content(  # noqa: PLR0913, PLR0917 - what is said, in which words, when and where
+    new: Sequence[Cause],
+    mail_was_away: Sequence[PastOutage],
+    known: Sequence[Cause],
     write: Writer,
     now: datetime,
     zone: tzinfo,
 ) -> Content:
-    """Return an alert about these causes, the most important first.
-
-    With `mail_was_away_since` it also says that emails can be sent again.
-    """
-    said = [_sentence(cause, write, now, zone) for cause in causes]
-    if mail_was_away_since is not None:
-        begin, end = write.moment(mail_was_away_since, zone), write.moment(now, zone)
+    """Return an alert about what is new, when no email could be sent, and what was said before."""
+    said = [_sentence(cause, write, now, zone) for cause in new]
+    for span in mail_was_away:
+        begin, end = write.moment(span.begin, zone), write.moment(span.end, zone)
         over = write.phrase("No email could go out from {start} to {end}", start=begin, end=end)
         said.append(over)
+    said += [_sentence(cause, write, now, zone) for cause in known]
     shown, more = said[:_MOST_CAUSES], len(said) - _MOST_CAUSES
     rest = [write.plural("and {number} other", "and {number} others", more)] if more > 0 else []
     command = Foreign(_STATUS, strong=True)

@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeAlias
 
 from ledger.choices import mailbox_hash
 from ledger.engine import Connection, reading
 from ledger.heartbeats import last_gap_end
+from ledger.outages import PastOutage
 from ledger.pauses import open_pauses
 from ledger.records import record_of, records_of
 from ledger.report_queries import (
@@ -34,10 +36,17 @@ from workers.languages import Language, language_for
 from workers.lookup.read import FRESH
 from workers.reports import alert_text, digest_text, summary_text
 from workers.reports.alert_text import alert_content, why_operator
-from workers.reports.alerts import AlertState, Cause, after_night
+from workers.reports.alerts import AlertState, after_night, when_to_say
 from workers.reports.digest_text import digest_content, why_digest
 from workers.reports.schedule import Period, Progress
-from workers.reports.situation import ALERTS, ATTENTION, FOR_OPERATORS, situation
+from workers.reports.situation import (
+    ALERTS,
+    ATTENTION,
+    FOR_OPERATORS,
+    TROUBLE,
+    mail_was_away,
+    situation,
+)
 from workers.reports.study import CourseNews, DigestScope, news_of
 from workers.reports.summary_text import WeekNumbers, summary_content
 from workers.reports.tools import ReportTools
@@ -48,12 +57,16 @@ _AGAIN = timedelta(hours=1)  # during a pause, which may end at any time
 _SOON = timedelta(minutes=2)  # for courses that are to be read first
 
 
+Keep: TypeAlias = Callable[[Connection, datetime], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A report as it would be sent now, before it is addressed.
 
-    `source` is the file with its sentences. `keep` stores what was said, in the transaction after
-    which it is being sent.
+    `source` is the file with its sentences. `begin` stores that it is tried, in the transaction
+    after which it is being sent, and `keep` what was said, in the one that stores its receipt: what
+    may not have arrived counts as not said.
     """
 
     reader: Recipient = field(repr=False)
@@ -61,7 +74,8 @@ class Draft:
     language: Language
     why: Phrase
     source: Path
-    keep: Callable[[Connection, datetime], None] = keep_nothing
+    begin: Keep = keep_nothing
+    keep: Keep = keep_nothing
 
 
 def compose(
@@ -127,31 +141,46 @@ def _alert(
 ) -> Draft | Outcome:
     name, audience = report.plan.name, report.plan.audience
     causes = situation(connection, tools.settings, now)[name]
-    state = AlertState.read(report_state(connection, name).get(audience)).seeing(causes)
-    new, away = state.new_among(causes), _mail_was_away(report, causes)
-    if report.attempts and not new:
-        # An earlier try noted them as said, and was not sent.
-        new = [one for one in causes if one.code in report.plan.about or not report.report_id]
-    if not (new or away):
+    state = AlertState.read(report_state(connection, name).get(audience))
+    away: list[PastOutage] = []
+    if name == TROUBLE and not _is_preview(report):
+        # Once this can be read, emails can be sent again.
+        away = mail_was_away(connection, state.untold_since(report.planned_at, now), now)
+        causes = tuple(one for one in causes if one.code != MAIL)
+    new = state.seeing(causes).new_among(causes)
+    if not (new or away or (causes and _is_preview(report))):
         return Outcome.skipped(Reason.CHANGED_MEANWHILE)
-
-    def keep(ledger: Connection, at: datetime) -> None:
-        states = report_state(ledger, name)
-        own = AlertState.read(states.get(audience)).after_saying(causes, at)
-        note_report_state(ledger, name, states | {audience: own.plain}, at)
+    morning = when_to_say(new, now, tools.zone)
+    if morning > now and not (away or _is_preview(report)):
+        return Outcome.waiting(morning, Reason.QUIET_HOURS)
 
     write = Writer(language_for(tools.settings.language))
-    ordered = [*new, *(one for one in causes if one not in new)]
-    said = alert_content(ordered, away, write, now, tools.zone)
-    source = Path(alert_text.__file__)
-    return Draft(reader, said, write.language, why_operator(write), source, keep)
+    known = [one for one in causes if one not in new]
+    return Draft(
+        reader,
+        alert_content(new, away, known, write, now, tools.zone),
+        write.language,
+        why_operator(write),
+        Path(alert_text.__file__),
+        _noting(report, lambda before, at: before.tried(new, at)),
+        _noting(report, lambda before, at: before.after_saying(causes, at)),
+    )
 
 
-def _mail_was_away(report: Report, causes: tuple[Cause, ...]) -> datetime | None:
-    """Return since when no email could be sent, if this alert was to say so and it is over."""
-    since = report.plan.about.get(MAIL)
-    is_away = any(one.code == MAIL for one in causes)
-    return None if since is None or is_away else datetime.fromisoformat(since)
+def _noting(report: Report, change: Callable[[AlertState, datetime], AlertState]) -> Keep:
+    """Return what changes the state of an alert's reader in a transaction."""
+    name, audience = report.plan.name, report.plan.audience
+
+    def note(connection: Connection, at: datetime) -> None:
+        before = AlertState.read(report_state(connection, name).get(audience))
+        note_report_state(connection, name, audience, change(before, at).plain, at)
+
+    return note
+
+
+def _is_preview(report: Report) -> bool:
+    """Return whether this is not stored; then an alert says what was said before, and now."""
+    return not report.report_id
 
 
 def _summary(

@@ -131,6 +131,5 @@ def draft_now(
     plan = ReportPlan(
         f"preview/{name}", name, audience, now, begin, None if is_alert else now, host_id
     )
-    # As for a second try, an alert says what was said before.
-    report = Report(0, plan, now, ActionState.PLANNED, None, 1, None, None)
+    report = Report(0, plan, now, ActionState.PLANNED, None, 0, None, None)
     return report, compose(tools, connection, report, now)

@@ -1,7 +1,9 @@
 """Plans reports in the ledger, each under a permanent key, so that two workers plan one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import count
 
 import structlog
 
@@ -9,6 +11,7 @@ from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.heartbeats import last_gap_end
 from ledger.people import person_of
 from ledger.reports import (
+    Report,
     ReportPlan,
     hasten_report,
     note_report_state,
@@ -49,51 +52,91 @@ def plan_reports(tools: ReportTools) -> int:
     return planned
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What is to be done about the alerts of one name to one address.
+
+    `to_plan` is a new alert without its number, `to_hasten` one that waits and is to go at once.
+    """
+
+    name: str
+    audience: str
+    state: AlertState
+    about: tuple[Cause, ...] = ()
+    to_plan: ReportPlan | None = None
+    to_hasten: Report | None = None
+
+
 def _plan_alerts(tools: ReportTools, now: datetime) -> int:
     with reading(tools.engine) as connection:
         found = situation(connection, tools.settings, now)
+        if not any(_steps(connection, tools, found, now)):
+            return 0
     planned = 0
     with writing(tools.engine) as connection:
         lock_decisions(connection)
-        for name in ALERTS:
-            states = report_state(connection, name)
-            for audience, address in tools.operators.items():
-                state = AlertState.read(states.get(audience)).seeing(found[name])
-                reader = Recipient(audience, address)
-                if tools.choices_of(connection, reader).stopped_report_at(name) is None:
-                    plan = _next_alert(connection, tools, name, audience, state, found[name], now)
-                    if plan is not None and plan_report(connection, plan, now):
-                        state, planned = state.planned(now), planned + 1
-                states[audience] = state.plain
-            note_report_state(connection, name, states, now)
+        for step in list(_steps(connection, tools, found, now)):
+            planned += step.to_plan is not None
+            _take(connection, step, now)
     return planned
 
 
-def _next_alert(  # noqa: PLR0913, PLR0917 - whom it is to, what they know, and what is so now
+def _steps(
     connection: Connection,
     tools: ReportTools,
-    name: str,
-    audience: str,
-    state: AlertState,
-    causes: Sequence[Cause],
+    found: Mapping[str, Sequence[Cause]],
     now: datetime,
-) -> ReportPlan | None:
-    """Return the alert to plan now, if any. One that waits takes in what is new by then."""
-    new = state.new_among(causes)
-    waiting = open_report(connection, name, audience)
+) -> Iterator[_Step]:
+    """Yield what is to be done; nothing while nothing changes."""
+    for name in ALERTS:
+        states = report_state(connection, name)
+        for audience, address in tools.operators.items():
+            stored = states.get(audience)
+            state = AlertState.read(stored).seeing(found[name])
+            step = _Step(name, audience, state, tuple(state.new_among(found[name])))
+            choices = tools.choices_of(connection, Recipient(audience, address))
+            if choices.stopped_report_at(name) is None:
+                step = _with_alert(connection, tools, step, now)
+            if step.to_plan or step.to_hasten or step.state.plain != stored:
+                yield step
+
+
+def _with_alert(connection: Connection, tools: ReportTools, step: _Step, now: datetime) -> _Step:
+    """Add the alert to plan or to hasten, if any. One that waits takes in what is new by then."""
+    waiting = open_report(connection, step.name, step.audience)
+    pressing = step.state.pressing(step.about, now)
     if waiting is not None:
-        if any(one.is_urgent for one in new) or is_ahead(waiting.planned_at, now):
-            hasten_report(connection, waiting, now)
-        return None
-    if not new or not state.may_speak(now):
-        return None
-    return ReportPlan(
-        f"{name}/{audience}/{state.number + 1}",
-        name,
-        audience,
-        when_to_say(new, now, tools.zone),
-        about={one.code: one.since.isoformat() if one.since else None for one in new},
-    )
+        is_early = waiting.waits_for_its_time and waiting.plan.due_at > now
+        if not is_early or not (pressing or is_ahead(waiting.planned_at, now)):
+            return step
+        return replace(step, state=step.state.hastened(pressing, now), to_hasten=waiting)
+    if not step.about or not step.state.may_speak(step.about, now):
+        return step
+    due_at = when_to_say(step.about, now, tools.zone)
+    about = {one.code: one.since.isoformat() if one.since else None for one in step.about}
+    return replace(step, to_plan=ReportPlan("", step.name, step.audience, due_at, about=about))
+
+
+def _take(connection: Connection, step: _Step, now: datetime) -> None:
+    state = step.state
+    if step.to_hasten is not None:
+        hasten_report(connection, step.to_hasten, now)
+    if step.to_plan is not None:
+        number = _plan_numbered(connection, step.to_plan, state.number + 1, now)
+        state = state.planned(step.about, number, now)
+    note_report_state(connection, step.name, step.audience, state.plain, now)
+
+
+def _plan_numbered(connection: Connection, plan: ReportPlan, first: int, now: datetime) -> int:
+    """Store an alert under the first number that is free; return it.
+
+    A number may be taken if what was noted about alerts is older than they are.
+    """
+    for number in count(first):
+        key = f"{plan.name}/{plan.audience}/{number}"
+        if plan_report(connection, replace(plan, key=key), now):
+            return number
+    raise AssertionError("numbers end")
 
 
 def _plan_periods(tools: ReportTools, now: datetime) -> int:
@@ -109,14 +152,14 @@ def _plan_periods(tools: ReportTools, now: datetime) -> int:
             continue
         with writing(tools.engine) as connection:
             lock_decisions(connection)
-            states = report_state(connection, name)
-            progress = Progress.read(states.get(audience), now)
+            before = report_state(connection, name).get(audience)
+            progress = Progress.read(before, now)
             period = progress.next_period(every, now, tools.zone)
             if period is not None:
                 for plan in _of_period(connection, tools, name, audience, period):
                     planned += plan_report(connection, plan, now)
             after = progress.planned(every, now, tools.zone)
-            note_report_state(connection, name, states | {audience: after.plain}, now)
+            note_report_state(connection, name, audience, after.plain, now)
     return planned
 
 

@@ -5,7 +5,7 @@ step after which its outcome is uncertain, and the receipt afterwards. An outage
 counts for reports and actions alike; a fault that only the report may have never stops actions.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -26,35 +26,26 @@ from schemas.errors import (
     ChannelUnavailable,
     DeliveryRefused,
     DeliveryUnavailable,
-    DeliveryUnknown,
     LedgerUnavailable,
     frames_of,
 )
 from schemas.reasons import Reason
-from workers.actions.base import Checkpoints, Prepared
+from workers.actions.base import Checkpoints, Prepared, keep_nothing
 from workers.actions.email import KIND
 from workers.actions.email.action import EmailAction
 from workers.actions.email.letter import ReportFrame
 from workers.actions.email.message import REPORT, Addressee, StreamHead
-from workers.deliver.settle import refused
+from workers.deliver.settle import NoLongerWanted, hand_over, later_or_failed, refused
 from workers.leases import LeaseLost
-from workers.reports.compose import Draft, compose_now, objection_to
+from workers.reports.compose import Draft, Keep, compose_now, objection_to
 from workers.reports.refresh import refresh_host
 from workers.reports.situation import FOR_OPERATORS
 from workers.reports.tools import ReportTools
-from workers.retries import BATCH_S, RECEIPT_S, outage_wait_s, send_again_at
+from workers.retries import BATCH_S, RECEIPT_S, outage_wait_s
 
 _BATCH = 20
 
 _log = structlog.get_logger("report")
-
-
-class _NoLongerWanted(Exception):
-    """The reader stopped the report before the last step of the hand-over, which is not taken."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.reason)
-        self.outcome = outcome
 
 
 def send_reports(tools: ReportTools) -> int:
@@ -119,7 +110,8 @@ def _attempt(tools: ReportTools, claimed: Report) -> Outcome | None:
         begun = Outcome.failed(Reason.INTERNAL_ERROR, type(error).__name__)
     if isinstance(begun, Outcome):
         return _record(tools, claimed, begun)
-    return _record(tools, claimed, _handed_over(tools, claimed, begun))
+    prepared, keep = begun
+    return _record(tools, claimed, _handed_over(tools, claimed, prepared), keep)
 
 
 def _objection_before_reading(tools: ReportTools, claimed: Report, now: datetime) -> Outcome | None:
@@ -132,8 +124,11 @@ def _objection_before_reading(tools: ReportTools, claimed: Report, now: datetime
 
 def _prepared(
     tools: ReportTools, claimed: Report, draft: Draft | Outcome, now: datetime
-) -> Prepared | Outcome:
-    """Write the email, and commit that it is being sent; or return the outcome instead."""
+) -> tuple[Prepared, Keep] | Outcome:
+    """Write the email, and commit that it is being sent; or return the outcome instead.
+
+    With the email is returned what to store once it is accepted.
+    """
     if isinstance(draft, Outcome):
         return draft
     try:
@@ -141,7 +136,7 @@ def _prepared(
     except DeliveryRefused as error:
         return refused(error, EmailAction.reasons)
     with writing(tools.engine) as connection:
-        # What was said is kept for all addresses together, and planned by others meanwhile.
+        # What is noted is kept for all addresses together, and changed by others meanwhile.
         lock_decisions(connection)
         objection = objection_to(tools, connection, claimed, now)
         if objection is not None:
@@ -152,8 +147,8 @@ def _prepared(
         lease_s = tools.settings.lease_s
         if not begin_report(connection, claimed, prepared.copy, now, lease_s=lease_s):
             raise LeaseLost
-        draft.keep(connection, now)
-    return prepared
+        draft.begin(connection, now)
+    return prepared, draft.keep
 
 
 def _is_held_back(connection: Connection, report: Report) -> bool:
@@ -193,23 +188,11 @@ def _handed_over(
             # The mark before the last step checks whether this report is still ours.
             _log.warning("lease.unwritten", report_id=claimed.report_id, error=str(error))
 
-    try:
-        return Outcome.done(
-            prepared.send(Checkpoints(before_step, lambda: _commit(tools, claimed)))
-        )
-    except DeliveryUnavailable as error:
-        return error
-    except DeliveryRefused as error:
-        return refused(error, EmailAction.reasons)
-    except DeliveryUnknown as error:
-        return Outcome.unknown(str(error))
-    except _NoLongerWanted as error:
-        return error.outcome
-    except (LeaseLost, LedgerUnavailable):
-        raise
-    except Exception as error:  # noqa: BLE001 - our own fault in the middle: the result is unknown
-        _log.error("report.fault", report_id=claimed.report_id, error=frames_of(error))
-        return Outcome.unknown(f"a fault during the hand-over: {type(error).__name__}")
+    def note_fault(frames: str) -> None:
+        _log.error("report.fault", report_id=claimed.report_id, error=frames)
+
+    checkpoints = Checkpoints(before_step, lambda: _commit(tools, claimed))
+    return hand_over(prepared, checkpoints, EmailAction.reasons, note_fault)
 
 
 def _commit(tools: ReportTools, claimed: Report) -> None:
@@ -220,14 +203,17 @@ def _commit(tools: ReportTools, claimed: Report) -> None:
         if objection is None and _is_held_back(connection, claimed):
             objection = Outcome.skipped(Reason.OBSERVE)
         if objection is not None:
-            raise _NoLongerWanted(objection)
+            raise NoLongerWanted(objection)
         is_ours = commit_report(connection, claimed, now, lease_s=lease_s)
     if not is_ours:
         raise LeaseLost
 
 
 def _record(
-    tools: ReportTools, claimed: Report, result: Outcome | DeliveryUnavailable
+    tools: ReportTools,
+    claimed: Report,
+    result: Outcome | DeliveryUnavailable,
+    keep: Keep = keep_nothing,
 ) -> Outcome | None:
     """Settle the report, retrying while the ledger is busy, since a receipt comes only once."""
 
@@ -236,37 +222,50 @@ def _record(
 
     def settle() -> Outcome | None:
         with writing(tools.engine) as connection:
-            outcome = _outcome(tools, connection, claimed, result)
-            if outcome.state is ActionState.DONE:
-                end_outage(connection, KIND, tools.clock.now())
-            is_ours = settle_report(connection, claimed, outcome, tools.clock.now())
+            lock_decisions(connection)  # for `keep`, as in `_prepared`
+            now, outcome = tools.clock.now(), result
+            if isinstance(outcome, DeliveryUnavailable):
+                outcome = _after_failure(tools, connection, claimed, outcome, now)
+            is_done = outcome.state is ActionState.DONE
+            if is_done:
+                end_outage(connection, KIND, now)
+            is_ours = settle_report(connection, claimed, outcome, now)
+            if is_ours and is_done:
+                keep(connection, now)
         return outcome if is_ours else None
 
     give_up_at = tools.clock.monotonic() + RECEIPT_S
     return repeat_write(settle, clock=tools.clock, give_up_at=give_up_at, on_failure=note)
 
 
-def _outcome(
+def _after_failure(
     tools: ReportTools,
     connection: Connection,
     claimed: Report,
-    result: Outcome | DeliveryUnavailable,
+    error: DeliveryUnavailable,
+    now: datetime,
 ) -> Outcome:
-    now, reasons = tools.clock.now(), EmailAction.reasons
-    if isinstance(result, Outcome):
-        return result
-    if isinstance(result, ChannelUnavailable) and result.reason not in reasons.maybe_own:
-        outage, _ = note_outage(
-            connection,
-            KIND,
-            result.reason,
-            result.answer,
-            now,
-            lambda failures: outage_wait_s(result.reason, failures),
-        )
-        return Outcome.waiting(outage.until, result.reason, str(result))
-    reason = result.reason if isinstance(result, ChannelUnavailable) else reasons.later
-    again = send_again_at(now, claimed.attempts + 1, chance=tools.clock.random())
-    if again is None:
-        return Outcome.failed(reason, str(result))
-    return Outcome.waiting(again, reason, str(result))
+    """Return when to try again. What stops all email uses up no try of this report.
+
+    A reason that the report may cause itself stops other emails only if they found it.
+    """
+    reasons, same = EmailAction.reasons, {EmailAction.reasons.later}
+    if isinstance(error, ChannelUnavailable):
+        reason, known = error.reason, outages_now(connection).get(KIND)
+        if reason not in reasons.maybe_own:
+            outage, _ = note_outage(
+                connection,
+                KIND,
+                reason,
+                error.answer,
+                now,
+                lambda failures: outage_wait_s(reason, failures, asked_s=error.retry_after_s),
+            )
+            return Outcome.waiting(outage.until, reason, str(error))
+        if known is not None and known.reason is reason:
+            wait = timedelta(seconds=outage_wait_s(reason, known.tries + 1))
+            return Outcome.waiting(max(known.until, now + wait), reason, str(error))
+        same = set(reasons.maybe_own)
+    reason = error.reason if isinstance(error, ChannelUnavailable) else reasons.later
+    before = sum(claimed.tries.get(one, 0) for one in same)
+    return later_or_failed(tools.clock, reason, error, before)

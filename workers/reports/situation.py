@@ -1,12 +1,13 @@
 """What operators should know now, from the ledger: the causes of the two kinds of alert."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ledger.controls import sending_of
 from ledger.engine import Connection
-from ledger.outages import outages_now, source_outages
+from ledger.outages import LASTING, PastOutage, outages_now, past_outages, source_outages
 from schemas.actions import Mode
+from schemas.events import is_ahead
 from schemas.reasons import Reason
 from schemas.settings import Settings
 from workers.actions.email import KIND
@@ -19,7 +20,6 @@ ALERTS = (ATTENTION, TROUBLE)
 FOR_OPERATORS = (*ALERTS, SUMMARY)
 MODE, NEXUDUS, HELD = "mode", "nexudus", "held"
 
-_LASTING = timedelta(hours=1)  # a shorter outage usually ends by itself
 # The needs that are alerts, each with the alert that it belongs to.
 _ALERT_OF: Mapping[str, str] = {
     **dict.fromkeys(("held", "restored", "unknown", "failed", "lookups-failed"), ATTENTION),
@@ -46,6 +46,16 @@ def situation(
         same = found[alert].get((cause.code, cause.place))
         found[alert][cause.code, cause.place] = cause if same is None else _both(same, cause)
     return {name: tuple(causes.values()) for name, causes in found.items()}
+
+
+def mail_was_away(connection: Connection, since: datetime, now: datetime) -> list[PastOutage]:
+    """Return when no email could be sent for an hour or more: what ended since, or still lasts."""
+    ended = past_outages(connection, KIND)
+    found = [one for one in ended if one.end > since and not is_ahead(one.end, now)]
+    current = outages_now(connection).get(KIND)
+    if current is not None and _is_lasting(current.since, now):
+        found.append(PastOutage(current.since, now))
+    return found
 
 
 def _both(one: Cause, other: Cause) -> Cause:
@@ -89,4 +99,4 @@ def _failing_since(poll: PollView) -> datetime | None:
 
 
 def _is_lasting(since: datetime | None, now: datetime) -> bool:
-    return since is not None and now - since >= _LASTING
+    return since is not None and now - since >= LASTING
