@@ -16,39 +16,37 @@ from schemas.events import EventKind, course_completed_key
 from schemas.reasons import Reason
 
 
-def sent_by_template(
+def done_by_template(
     connection: Connection, since: datetime, until: datetime
-) -> dict[str | None, int]:
-    """Return how many actions were done in this time, by template; None: a kind without any."""
-    return {
-        row.template: row.number
-        for row in connection.execute(
-            select(actions.c.template, func.count().label("number"))
-            .where(
-                actions.c.state == ActionState.DONE,
-                actions.c.finished_at >= since,
-                actions.c.finished_at < until,
-            )
-            .group_by(actions.c.template)
+) -> dict[tuple[str, str | None], int]:
+    """Return how many actions were done in this time, by kind and template, if it has one."""
+    rows = connection.execute(
+        select(actions.c.kind, actions.c.template, func.count().label("number"))
+        .where(
+            actions.c.state == ActionState.DONE,
+            actions.c.finished_at >= since,
+            actions.c.finished_at < until,
         )
-    }
+        .group_by(actions.c.kind, actions.c.template)
+    )
+    return {(row.kind, row.template): row.number for row in rows}
 
 
 def skipped_by_reason(
     connection: Connection, since: datetime, until: datetime
-) -> dict[Reason, int]:
-    """Return how many actions were left out in this time, by reason."""
+) -> dict[tuple[str, Reason], int]:
+    """Return how many actions were left out in this time, by kind and reason."""
     rows = connection.execute(
-        select(actions.c.reason, func.count().label("number"))
+        select(actions.c.kind, actions.c.reason, func.count().label("number"))
         .where(
             actions.c.state == ActionState.SKIPPED,
             actions.c.finished_at >= since,
             actions.c.finished_at < until,
             actions.c.reason.is_not(None),
         )
-        .group_by(actions.c.reason)
+        .group_by(actions.c.kind, actions.c.reason)
     )
-    return {Reason(row.reason): row.number for row in rows}
+    return {(row.kind, Reason(row.reason)): row.number for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +83,14 @@ def count_events(
     return {EventKind(row.kind): row.number for row in rows}
 
 
-def count_waiting(connection: Connection) -> int:
-    """Return how many actions are planned, wait or are being performed."""
-    count = select(func.count()).select_from(actions).where(UNFINISHED_ACTIONS)
-    return connection.scalar(count) or 0
+def waiting_by_kind(connection: Connection) -> dict[str, int]:
+    """Return how many actions are planned, wait or are being performed, by kind."""
+    rows = connection.execute(
+        select(actions.c.kind, func.count().label("number"))
+        .where(UNFINISHED_ACTIONS)
+        .group_by(actions.c.kind)
+    )
+    return {row.kind: row.number for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from workers.secret_key import known_secret_key
 READY = "ok"  # the value of a part of `/readyz` that has no problem
 MAIL = "mail"
 ALERTS = "alerts"  # that alerts do not arrive, so that nothing else could be said by email
+LOOKUPS_FAILED = "lookups-failed"
 SET_CLOCKS = "Set the clocks of all machines by NTP; they may differ by 5 minutes at most."
 _IN_HOURS_FROM = 120  # minutes
 # Held in observe mode: `coursebell mode sending` decides about them and counts those that stay.
@@ -273,7 +274,7 @@ def _decision_needs(found: Undecided) -> Iterator[Need]:
         number = sum(found.lookups.values())
         what = "1 lookup" if number == 1 else f"{number} lookups"
         says = f"{what} failed ({_reasons(found.lookups)}): a new notification tries again"
-        yield Need("lookups-failed", f"{what} failed", says, number)
+        yield Need(LOOKUPS_FAILED, f"{what} failed", says, number)
 
 
 def _emails(number: int) -> str:

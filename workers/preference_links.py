@@ -46,7 +46,10 @@ class LinkOwner:
 
 
 class PreferenceLinks:
-    """Makes links below `public_url`, and reads their last part, the token."""
+    """Makes links below `public_url`, and reads their last part, the token.
+
+    A link asks for the language of the email that it is in, so that what it opens is in the same.
+    """
 
     def __init__(self, public_url: str, secret_key: str) -> None:
         self._public_url = public_url
@@ -60,22 +63,21 @@ class PreferenceLinks:
         return LinkOwner(coworker_id, address_hash(email, self._secret_key))
 
     def page(self, owner: LinkOwner, language: str = "") -> str:
-        """Return the address of the member's preference page, in this language if it has one."""
-        in_language = f"?lang={language}" if language else ""
-        return f"{self._public_url}{PAGE}{self.page_token(owner)}{in_language}"
+        """Return the address of the member's preference page."""
+        return f"{self._public_url}{PAGE}{self.page_token(owner)}{_in(language)}"
 
-    def one_click(self, owner: LinkOwner, stream: Stream) -> str:
+    def one_click(self, owner: LinkOwner, stream: Stream, language: str = "") -> str:
         """Return the address that switches a stream off with one POST (RFC 8058)."""
         token = _token(self._one_click, bytes([_CODES[stream]]) + _packed(owner))
-        return f"{self._public_url}{ONE_CLICK}{token}"
+        return f"{self._public_url}{ONE_CLICK}{token}{_in(language)}"
 
-    def report_page(self, name: str, email: str) -> str:
+    def report_page(self, name: str, email: str, language: str = "") -> str:
         """Return where the reader at this address stops the report of this name."""
-        return f"{self._public_url}{PAGE}{self._report_token(name, email)}"
+        return f"{self._public_url}{PAGE}{self._report_token(name, email)}{_in(language)}"
 
-    def report_one_click(self, name: str, email: str) -> str:
+    def report_one_click(self, name: str, email: str, language: str = "") -> str:
         """Return the address that stops a report with one POST (RFC 8058)."""
-        return f"{self._public_url}{ONE_CLICK}{self._report_token(name, email)}"
+        return f"{self._public_url}{ONE_CLICK}{self._report_token(name, email)}{_in(language)}"
 
     def _report_token(self, name: str, email: str) -> str:
         hashed = address_hash(email, self._secret_key)
@@ -121,6 +123,11 @@ def links_of(settings: Settings) -> PreferenceLinks | None:
     if settings.secret_key is None or not reaches_members(settings):
         return None
     return PreferenceLinks(settings.public_url, settings.secret_key)
+
+
+def _in(language: str) -> str:
+    """Return the query that asks for a language; none for ""."""
+    return f"?lang={language}" if language else ""
 
 
 def _signer(secret_key: str, purpose: str) -> Signer:

@@ -14,6 +14,7 @@ from babel.dates import format_date
 from flask import Response, request
 
 from schemas.choices import ALL, SNOOZES, Choices
+from schemas.person import Person
 from schemas.rules import Stream
 from schemas.settings import Settings
 from schemas.text import one_line
@@ -46,7 +47,7 @@ class PreferencePages:
 
     def preferences(self, member: LinkedMember, token: str, now: datetime) -> Response:
         """Return the page with what a member chose, and the form to change it."""
-        language = self._language(member)
+        language = self._language(member.person)
         zone = own_zone(member.person.zone if member.person else None, self._zone)
         day = partial(_day, language=language, zone=zone)
         is_saved = "saved" in request.args
@@ -77,12 +78,12 @@ class PreferencePages:
         }
         return self._frame.page(200, "preferences.html", language, known)
 
-    def stopped(self, page: str) -> Response:
+    def stopped(self, page: str, person: Person | None = None) -> Response:
         """Return the answer to a one-click unsubscribe; `page` leads to the other choices."""
-        language = self._language()
+        language = self._language(person)
         title = language.gettext("You won't get these emails any more")
         lines = [language.gettext("You keep your place on every course.")]
-        return self._message(200, language, title, lines, link=page)
+        return self._message(200, language, title, lines, link=f"{page}{self._suffix('?')}")
 
     def report(self, *, is_stopped: bool) -> Response:
         """Return the page with which the reader of a report stops it, or gets it again."""
@@ -138,8 +139,8 @@ class PreferencePages:
         response.headers["Retry-After"] = str(retry_after_s)
         return response
 
-    def _language(self, member: LinkedMember | None = None) -> Language:
-        own = member.person.language if member and member.person else None
+    def _language(self, person: Person | None = None) -> Language:
+        own = person.language if person else None
         return language_for(request.args.get("lang"), own, self._settings.language)
 
     def _suffix(self, sign: str) -> str:

@@ -182,7 +182,9 @@ class _Views:
         if not _is_one_click():
             return self.pages.unusable_form()
         self._store(owner, _Stop(stream, ChoiceOrigin.ONE_CLICK))
-        return self.pages.stopped(f"..{PAGE}{self._key.links.page_token(owner)}")
+        with reading(self._engine) as connection:
+            person = person_of(connection, owner.coworker_id)
+        return self.pages.stopped(f"..{PAGE}{self._key.links.page_token(owner)}", person)
 
     def report_of(self, token: str) -> tuple[str, str] | None:
         """Return the hash of the address and the name of the report of a link, if it is of one."""

@@ -504,6 +504,9 @@ def test_the_digest_is_in_the_language_and_at_the_hour_of_the_host(desk: ReportD
     desk.given(operator_email="", language="de")
     desk.at(MONDAY)
     assert digests(desk) == [(RITA, "Freelance Finance: letzte Woche")]
+    assert re.search(r"https://courses\.example\.org/p/\S+\?lang=de\n", desk.text())
+    header = str(desk.space.mailer.caught[-1].message["List-Unsubscribe"])
+    assert re.fullmatch(r"<https://courses\.example\.org/u/\S+\?lang=de>.*", header)
 
 
 def test_five_hundred_members_are_ten_names_and_a_number(desk: ReportDesk) -> None:

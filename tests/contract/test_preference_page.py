@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from ledger.engine import writing
-from ledger.people import accept_person
+from ledger.people import accept_person, store_language
 from ledger.tables import choices, people
 from schemas.choices import SNOOZE, WEEKLY, Choice, ChoiceOrigin, Choices
 from schemas.rules import Stream
@@ -169,6 +169,18 @@ def test_one_click_stops_the_stream_of_the_email_without_a_cookie(
     site.clock.move(60)
     assert site.post(path=site.one_click(stream), **how).status_code == 200
     assert rows(site.engine, choices) == before
+
+
+@pytest.mark.parametrize(("asks", "shown"), [("", "fr"), ("?lang=ja", "ja")])
+def test_the_answer_to_one_click_is_in_the_language_of_the_email_or_of_the_member(
+    site: Site, asks: str, shown: str
+) -> None:
+    with writing(site.engine) as connection:
+        store_language(connection, ANA, "fr", NOW)
+    answer = site.post(ONE_CLICK, f"{site.one_click()}{asks}")
+    assert f'<html lang="{shown}"' in answer.text
+    assert f'href="..{site.page}{asks}"' in answer.text
+    assert site.chosen().agreed == {"service": False}
 
 
 @pytest.mark.parametrize("sent", [{}, {"List-Unsubscribe": "Two-Clicks"}, {"act": "stop"}, b"\xff"])

@@ -47,9 +47,10 @@ from ledger.report_queries import (
     RecordedTime,
     changes_of_course,
     count_events,
+    done_by_template,
     quiet_members,
-    sent_by_template,
     skipped_by_reason,
+    waiting_by_kind,
 )
 from ledger.sending_rate import end_turns, may_begin
 from ledger.skew import end_far_waits
@@ -159,7 +160,8 @@ HOT: dict[str, Statement] = {
     "a course in a digest": lambda it: changes_of_course(it, COURSE, ENDS, RECORDED),
     "who is stuck on a course": lambda it: quiet_members(it, COURSE, NOW, NOW + HOUR),
     "events of a week": lambda it: count_events(it, ENDS, RECORDED),
-    "emails of a week": lambda it: sent_by_template(it, NOW, NOW + HOUR),
+    "actions of a week": lambda it: done_by_template(it, NOW, NOW + HOUR),
+    "what waits now": waiting_by_kind,
     "what a week left out": lambda it: skipped_by_reason(it, NOW, NOW + HOUR),
 }
 

@@ -43,6 +43,21 @@ def test_one_click_stops_one_report_and_the_page_starts_it_again(site: Site) -> 
     assert is_stopped(site)
 
 
+def test_what_a_link_of_a_report_opens_is_in_the_language_of_its_email(site: Site) -> None:
+    page, click = (
+        url.removeprefix("https://courses.harbour.example")
+        for url in (
+            LINKS.report_page("attention", EMAIL, "de"),
+            LINKS.report_one_click("attention", EMAIL, "de"),
+        )
+    )
+    assert '<html lang="de"' in site.get(page).text
+    answer = site.post(ONE_CLICK, click)
+    assert '<html lang="de"' in answer.text
+    assert f'href="..{page}"' in answer.text
+    assert is_stopped(site)
+
+
 def test_opening_a_link_changes_nothing(site: Site) -> None:
     assert "Stop these emails" in site.get(PAGE).text
     answer = site.get(CLICK)

@@ -47,6 +47,7 @@ def test_every_report_is_listed_with_its_reader_and_when_it_is_due(hosted: Desk)
         "for-hosts",
         "for-acme",
     ]
+    assert [one["host_id"] for one in found] == [None, None, None, 500, None]
 
 
 def test_a_digest_is_written_from_real_data_and_not_sent(hosted: Desk, tmp_path: Path) -> None:

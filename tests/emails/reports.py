@@ -19,7 +19,7 @@ from workers.reports.alert_text import alert_content, known_causes, why_operator
 from workers.reports.alerts import Cause
 from workers.reports.digest_text import digest_content, why_digest
 from workers.reports.study import CourseNews, Members, NamedMember
-from workers.reports.summary_text import WeekNumbers, summary_content
+from workers.reports.summary_text import OtherActions, WeekNumbers, summary_content
 
 _ZONE = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 27, 15, tzinfo=UTC)
@@ -41,7 +41,8 @@ def _alert(write: Writer, *, is_awkward: bool) -> _Said:
 def _summary(write: Writer, *, is_awkward: bool) -> _Said:
     sent = dict.fromkeys(_KINDS if is_awkward else _KINDS[:1], 1_234_567)
     reasons = dict.fromkeys(Reason, 3) if is_awkward else {}
-    week = WeekNumbers(14, 3, sent, reasons, 7, 2)
+    other, unread = (OtherActions(9, 4, 1), 3) if is_awkward else (OtherActions(), 0)
+    week = WeekNumbers(14, 3, sent, reasons, 7, other, 2, unread)
     return summary_content(week, _DAYS, write), why_operator(write), summary_text
 
 

@@ -88,8 +88,10 @@ def test_emails_that_repeat_stop_with_one_click(template: str, stream: Stream) -
         assert head["List-Unsubscribe"] is None
         assert head["List-Unsubscribe-Post"] is None
         return
-    token = head["List-Unsubscribe"].removeprefix("<https://courses.harbour.example/u/")
-    assert LINKS.read_one_click(token.removesuffix(">")) == (OWNER, stream)
+    url = head["List-Unsubscribe"].removeprefix("<https://courses.harbour.example/u/")
+    token, _, query = url.removesuffix(">").partition("?")
+    assert LINKS.read_one_click(token) == (OWNER, stream)
+    assert query == "lang=en"
     assert head["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
 
 

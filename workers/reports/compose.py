@@ -15,9 +15,9 @@ from ledger.records import record_of, records_of
 from ledger.report_queries import (
     RecordedTime,
     count_events,
-    count_waiting,
-    sent_by_template,
+    done_by_template,
     skipped_by_reason,
+    waiting_by_kind,
 )
 from ledger.reports import Report, note_report_state, report_state
 from ledger.suppressions import suppression_of
@@ -48,7 +48,7 @@ from workers.reports.situation import (
     situation,
 )
 from workers.reports.study import CourseNews, DigestScope, news_of
-from workers.reports.summary_text import WeekNumbers, summary_content
+from workers.reports.summary_text import summary_content, week_numbers
 from workers.reports.tools import ReportTools
 from workers.zones import own_zone
 
@@ -191,14 +191,12 @@ def _summary(
     kinds = (EventKind.ENROLLED, EventKind.COURSE_COMPLETED)
     since = _wanted_since(connection, report, period)
     happened = count_events(connection, kinds, RecordedTime(*window, since))
-    causes = situation(connection, tools.settings, now)[ATTENTION]
-    week = WeekNumbers(
-        happened.get(EventKind.ENROLLED, 0),
-        happened.get(EventKind.COURSE_COMPLETED, 0),
-        sent_by_template(connection, *window),
+    week = week_numbers(
+        happened,
+        done_by_template(connection, *window),
         skipped_by_reason(connection, *window),
-        count_waiting(connection),
-        sum(one.count for one in causes),
+        waiting_by_kind(connection),
+        situation(connection, tools.settings, now)[ATTENTION],
     )
     write = Writer(language_for(tools.settings.language))
     said = summary_content(week, period.days(tools.zone), write)

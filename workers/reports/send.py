@@ -162,8 +162,9 @@ def addressed(email: EmailAction, report: Report, draft: Draft, now: datetime) -
     name, links = report.plan.name, email.links
     reader, address = draft.reader, draft.reader.address or ""
     links = links if report.report_id else None  # a preview can be passed on
-    page = None if links is None else links.report_page(name, address)
-    one_click = None if links is None else links.report_one_click(name, address)
+    code = draft.language.code
+    page = None if links is None else links.report_page(name, address, code)
+    one_click = None if links is None else links.report_one_click(name, address, code)
     frame = ReportFrame(draft.language, reader.first_name, draft.why, page, draft.source)
     to = Addressee(reader.name, address, StreamHead(REPORT, name, one_click))
     # A restored ledger may use a key again, for another email.

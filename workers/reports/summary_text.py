@@ -1,12 +1,16 @@
 """What the summary on Mondays says to operators: the numbers of the week, and what waits now."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
+from schemas.events import EventKind
 from schemas.reasons import Reason
+from workers.actions.email import KIND
 from workers.actions.email.parts import Content, Figures, Heading, Paragraph, Part
 from workers.actions.email.phrases import Foreign, Phrase, Writer
+from workers.attention import LOOKUPS_FAILED
+from workers.reports.alerts import Cause
 
 _Words = Callable[[Writer], Phrase]
 
@@ -40,6 +44,10 @@ _GROUPS: tuple[tuple[_Words, frozenset[Reason]], ...] = (
         frozenset({Reason.NO_EMAIL}),
     ),
     (
+        lambda write: write.phrase("An earlier email to the address came back"),
+        frozenset({Reason.BOUNCED_BEFORE}),
+    ),
+    (
         lambda write: write.phrase("No longer true when it was due"),
         frozenset(
             {
@@ -67,21 +75,62 @@ _GROUPS: tuple[tuple[_Words, frozenset[Reason]], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
+class OtherActions:
+    """How many webhooks, notes and the like were done in a week, were left out, and wait now."""
+
+    done: int = 0
+    not_done: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class WeekNumbers:
-    """The numbers of a week, and what waits now. `sent` is by template; None: without one."""
+    """The numbers of a week, and what waits now. `sent` is by template, `unread` lookups."""
 
     enrolled: int
     finished: int
     sent: Mapping[str | None, int]
     not_sent: Mapping[Reason, int]
     waiting: int
+    other: OtherActions
     needs_you: int
+    unread: int
+
+
+def week_numbers(
+    happened: Mapping[EventKind, int],
+    done: Mapping[tuple[str, str | None], int],
+    skipped: Mapping[tuple[str, Reason], int],
+    waiting: Mapping[str, int],
+    causes: Iterable[Cause],
+) -> WeekNumbers:
+    """Return the numbers of a week, with emails apart from all other kinds of action."""
+    sent = {template: number for (kind, template), number in done.items() if kind == KIND}
+    not_sent = {reason: number for (kind, reason), number in skipped.items() if kind == KIND}
+    emails = waiting.get(KIND, 0)
+    other = OtherActions(
+        sum(done.values()) - sum(sent.values()),
+        sum(skipped.values()) - sum(not_sent.values()),
+        sum(waiting.values()) - emails,
+    )
+    counts = {one.code: one.count for one in causes}
+    unread = counts.pop(LOOKUPS_FAILED, 0)
+    return WeekNumbers(
+        happened.get(EventKind.ENROLLED, 0),
+        happened.get(EventKind.COURSE_COMPLETED, 0),
+        sent,
+        not_sent,
+        emails,
+        other,
+        sum(counts.values()),
+        unread,
+    )
 
 
 def summary_content(week: WeekNumbers, days: tuple[date, date], write: Writer) -> Content:
     """Return the summary; also of a week in which nothing happened."""
     sent = sum(week.sent.values())
-    is_quiet = not (sent or week.enrolled or week.finished)
+    is_quiet = not (sent or week.enrolled or week.finished or week.other.done)
     what = write.plural("{number} email last week", "{number} emails last week", sent)
     if is_quiet:
         what = write.phrase("a quiet week")
@@ -92,15 +141,12 @@ def summary_content(week: WeekNumbers, days: tuple[date, date], write: Writer) -
         (write.phrase("New enrolments"), write.number(week.enrolled)),
         (write.phrase("Finished courses"), write.number(week.finished)),
     )
-    now = (
-        (write.phrase("Emails waiting for their time"), write.number(week.waiting)),
-        (write.phrase("Emails that need you"), write.number(week.needs_you)),
-    )
     parts: list[Part] = [Paragraph((when,)), Figures(happened)]
     parts += _table(write.phrase("Sent"), _sent(week, write))
     parts += _table(write.phrase("Not sent on purpose"), _not_sent(week, write))
-    parts += [Heading(write.phrase("Now")), Figures(now)]
-    if week.needs_you:
+    parts += _table(write.phrase("Other actions"), _other(week.other, write))
+    parts += _table(write.phrase("Now"), _now(week, write))
+    if week.needs_you or week.unread:
         command = Foreign("coursebell status", strong=True)
         parts.append(
             Paragraph((write.phrase("To see what to do, run {command}.", command=command),))
@@ -121,7 +167,24 @@ def _sent(week: WeekNumbers, write: Writer) -> Iterator[tuple[Phrase, str]]:
             yield words(write), write.number(week.sent[template])
     others = sum(number for name, number in week.sent.items() if name not in _KINDS)
     if others:
-        yield write.phrase("Other actions"), write.number(others)
+        yield write.phrase("Other emails"), write.number(others)
+
+
+def _other(other: OtherActions, write: Writer) -> Iterator[tuple[Phrase, str]]:
+    """Yield what became of webhooks, notes and the like, if there were any."""
+    if other.done:
+        yield write.phrase("Done"), write.number(other.done)
+    if other.not_done:
+        yield write.phrase("Not done on purpose"), write.number(other.not_done)
+
+
+def _now(week: WeekNumbers, write: Writer) -> Iterator[tuple[Phrase, str]]:
+    yield write.phrase("Emails waiting for their time"), write.number(week.waiting)
+    if week.other.waiting:
+        yield write.phrase("Other actions waiting for their time"), write.number(week.other.waiting)
+    yield write.phrase("Emails and other actions that need you"), write.number(week.needs_you)
+    if week.unread:
+        yield write.phrase("Records of Nexudus that could not be read"), write.number(week.unread)
 
 
 def _not_sent(week: WeekNumbers, write: Writer) -> Iterator[tuple[Phrase, str]]:

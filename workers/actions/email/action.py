@@ -51,7 +51,7 @@ from workers.actions.email.smtp import Mailer, MailTransport
 from workers.completion_certificate.issue import CertificateIssuer, IssuedCertificate
 from workers.decide.completion import in_order
 from workers.languages import language_for
-from workers.preference_links import LinkOwner, PreferenceLinks, links_of
+from workers.preference_links import PreferenceLinks, links_of
 from workers.zones import own_zone
 
 _DEAD_LINK = "https://link-of-a-test.invalid/"  # RFC 2606: such a name never exists
@@ -150,7 +150,9 @@ class EmailAction(Action):
             owner = links.owner(context.person.coworker_id, to.address)
             code = language_for(*facts.languages).code
             facts = replace(facts, preferences_url=links.page(owner, code))
-            stream = replace(stream, unsubscribe_url=_one_click(links, owner, context))
+            if not _comes_once(context):
+                url = links.one_click(owner, context.stream, code)
+                stream = replace(stream, unsubscribe_url=url)
         addressee = Addressee(to.name, to.address, stream)
         key, now = context.action_key, context.now
         return self._addressed(self._letters.compose(facts), key, now, addressee, issued)
@@ -380,11 +382,9 @@ def _echoed(settings: Settings) -> tuple[str, ...]:
     return tuple(header for one, header in ECHOED_HEADERS.items() if expected[one])
 
 
-def _one_click(links: PreferenceLinks, owner: LinkOwner, context: ActionContext) -> str | None:
-    """Return where one POST stops emails like this one; None for those that come once."""
-    if context.stream is Stream.SERVICE and context.template in ONLY_PREFERENCES:
-        return None
-    return links.one_click(owner, context.stream)
+def _comes_once(context: ActionContext) -> bool:
+    """Return whether there is no email like this one to stop by one click."""
+    return context.stream is Stream.SERVICE and context.template in ONLY_PREFERENCES
 
 
 def _written(sender: MailAddress | None) -> str | None:

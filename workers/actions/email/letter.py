@@ -51,7 +51,14 @@ _MAX_TITLE = 200  # characters of a title or a name
 _MAX_SUMMARY = 240  # characters of the course's summary
 _WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x20\x7f-\x9f<>\"]+", re.IGNORECASE)
 _BLOCK = re.compile(r"<(?=/?(?:br|div|h[1-6]|li|ol|p|td|tr|ul)\b)", re.IGNORECASE)
-_MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|&(#\d+|#x[0-9a-fA-F]+|\w+);")
+# What a browser never shows; an element without an end lasts until the end of the text.
+_UNSEEN = re.compile(
+    r"<!--.*?(?:-->|\Z)"
+    r"|<(script|style|title|template|noscript|iframe|object|svg|math|textarea|select)\b"
+    r".*?(?:</\1\b[^>]*>|\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
+_MARKUP = re.compile(r"<!--|</?[A-Za-z][^<>]*>|&(#\d+|#x[0-9a-fA-F]+|\w+);")
 
 
 class TemplateGap(DeliveryRefused):
@@ -316,7 +323,8 @@ def _plain(text: str | None) -> str:
     """Return a text without markup, if it has any: a summary may be written in an HTML editor."""
     if not text or not _MARKUP.search(text):
         return text or ""
-    return Markup(_BLOCK.sub(" <", text)).striptags()  # noqa: S704 - stripped, and escaped later
+    seen = _UNSEEN.sub(" ", text)
+    return Markup(_BLOCK.sub(" <", seen)).striptags()  # noqa: S704 - stripped, and escaped later
 
 
 def _title(text: str | None) -> str:
