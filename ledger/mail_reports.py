@@ -11,21 +11,27 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from ledger.engine import chunks, insert_into
-from ledger.tables import PENDING_REPORTS, actions, mail_reports, sent_emails
+from ledger.tables import PENDING_REPORTS, mail_reports, sent_emails
 from schemas.mail_reports import MailReport, Provider, ReportKind
 
 _FOUND_FOR = timedelta(hours=1)  # how long an email is searched for
 _PAUSE = timedelta(seconds=30)  # before the second search; then as long as the report is old
 _OLDEST = timedelta(days=365)  # before that, a date is a mistake, such as the year 1
-_RECENT = timedelta(days=14)  # an email that a bounce without any id may be about
-_BOUNCES = frozenset({ReportKind.HARD_BOUNCE, ReportKind.SOFT_BOUNCE})
-_MOST_TO_ONE = 50  # emails to one address that are compared
-_SHORTEST_ID = 10  # characters; shorter words of a receipt are codes
 _ROWS = 200  # in one statement
-_SentRow = Row[Any, Any, Any, Any, Any, Any]
 
 
 class ReportState(StrEnum):
@@ -54,16 +60,6 @@ class StoredReport:
 
 
 @dataclass(frozen=True, slots=True)
-class SentEmail:
-    """An email that a report is about, and the hash of the address it was sent to."""
-
-    action_id: int
-    address_hash: str
-    coworker_id: int
-    audience: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class ReportView:
     """One report as a person sees it."""
 
@@ -84,18 +80,6 @@ class ReportCount:
     number: int
     not_ours: int
     last_at: datetime
-
-
-def note_sent(
-    connection: Connection, reference: str, action_key: str, hashed: str, now: datetime
-) -> None:
-    """Note that an email with this reference is about to be sent to the address of this hash."""
-    action_id = select(actions.c.id).where(actions.c.key == action_key).scalar_subquery()
-    values = {"action_id": action_id, "address_hash": hashed, "sent_at": now}
-    statement = insert_into(connection, sent_emails).values(reference=reference, **values)
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=[sent_emails.c.reference], set_=values)
-    )
 
 
 def store_reports(
@@ -201,52 +185,12 @@ def _stored(row: Row[Any]) -> StoredReport:
     )
 
 
-def email_of(connection: Connection, report: StoredReport) -> SentEmail | None:
-    """Return the email that a report is about; None if we did not send it, or not yet.
-
-    It is found by our reference, else by the provider's id in the receipt of an email to the same
-    address. A bounce with neither is about the last email to that address; any other report may be
-    about what another program sent there.
-    """
-    columns = (sent_emails.c.action_id, sent_emails.c.address_hash, sent_emails.c.sent_at)
-    whose = (actions.c.coworker_id, actions.c.audience, actions.c.receipt)
-    found = select(*columns, *whose).join(actions, actions.c.id == sent_emails.c.action_id)
-    if report.reference is not None:
-        row = connection.execute(
-            found.where(sent_emails.c.reference == report.reference)
-        ).one_or_none()
-        if row is not None:
-            return _sent(row)
-    if report.address_hash is None:
-        return None
-    rows = connection.execute(
-        found.where(sent_emails.c.address_hash == report.address_hash)
-        .order_by(sent_emails.c.sent_at.desc())
-        .limit(_MOST_TO_ONE)
-    ).all()
-    if report.message_id is not None:
-        named = (_sent(row) for row in rows if _is_named(report.message_id, row.receipt))
-        return next(named, None)
-    if report.reference is not None or report.kind not in _BOUNCES:
-        return None
-    recent = (row for row in rows if row.sent_at >= report.happened_at - _RECENT)
-    return next(map(_sent, recent), None)
-
-
-def _is_named(message_id: str, receipt: str | None) -> bool:
-    """Return whether a receipt has the provider's id, to which reports may add a dot and more."""
-    name = f"{message_id.strip('<>')}."
-    words = (word for word in (receipt or "").split() if len(word) >= _SHORTEST_ID)
-    return any(name.startswith(f"{word}.") for word in words)
-
-
-def _sent(row: _SentRow) -> SentEmail:
-    return SentEmail(row.action_id, row.address_hash, row.coworker_id, row.audience)
-
-
-def settle_report(connection: Connection, report: StoredReport, email: SentEmail) -> None:
-    """Record that a report was applied, and the email it is about."""
-    _update(connection, report, {"state": ReportState.APPLIED, "action_id": email.action_id})
+def settle_report(
+    connection: Connection, report: StoredReport, *, action_id: int | None, report_id: int | None
+) -> None:
+    """Record that a report was applied, and which action or report of ours it is about."""
+    about = {"action_id": action_id, "report_id": report_id}
+    _update(connection, report, {"state": ReportState.APPLIED, **about})
 
 
 def discard_report(connection: Connection, report: StoredReport) -> None:
@@ -298,14 +242,17 @@ def bounces_from(
         ).all()
         for kind in (ReportKind.HARD_BOUNCE, ReportKind.SOFT_BOUNCE)
     )
-    firsts: dict[int, Row[Any]] = {}
+    firsts: dict[tuple[int | None, int | None], Row[Any]] = {}
     for row in soft:
-        firsts.setdefault(row.action_id, row)
+        firsts.setdefault((row.action_id, row.report_id), row)
     return [_stored(row) for row in hard], [_stored(row) for row in firsts.values()]
 
 
 def _is_of_email() -> ColumnElement[bool]:
-    return sent_emails.c.action_id == mail_reports.c.action_id
+    return or_(
+        sent_emails.c.action_id == mail_reports.c.action_id,
+        sent_emails.c.report_id == mail_reports.c.report_id,
+    )
 
 
 def _to(hashed: str, kind: ReportKind) -> tuple[ColumnElement[bool], ...]:
@@ -320,19 +267,32 @@ def _to(hashed: str, kind: ReportKind) -> tuple[ColumnElement[bool], ...]:
 
 def reports_of(connection: Connection, action_ids: Collection[int]) -> dict[int, list[ReportView]]:
     """Return what was reported about these emails, in the order in which it happened."""
+    return _reports_about(connection, mail_reports.c.action_id, action_ids)
+
+
+def reports_of_digests(
+    connection: Connection, report_ids: Collection[int]
+) -> dict[int, list[ReportView]]:
+    """Return the same about these alerts, summaries and digests."""
+    return _reports_about(connection, mail_reports.c.report_id, report_ids)
+
+
+def _reports_about(
+    connection: Connection, about: Column[Any], ids: Collection[int]
+) -> dict[int, list[ReportView]]:
     found: dict[int, list[ReportView]] = {}
-    for some in chunks(sorted(set(action_ids))):
+    for some in chunks(sorted(set(ids))):
         went_there = exists().where(
             _is_of_email(), sent_emails.c.address_hash == mail_reports.c.address_hash
         )
         is_of_other = and_(mail_reports.c.address_hash.is_not(None), ~went_there)
         rows = connection.execute(
-            select(mail_reports, is_of_other.label("is_of_other"))
-            .where(mail_reports.c.action_id.in_(some))
+            select(mail_reports, about.label("about"), is_of_other.label("is_of_other"))
+            .where(about.in_(some))
             .order_by(mail_reports.c.happened_at, mail_reports.c.id)
         )
         for row in rows:
-            found.setdefault(row.action_id, []).append(
+            found.setdefault(row.about, []).append(
                 ReportView(
                     ReportKind(row.kind),
                     Provider(row.provider),

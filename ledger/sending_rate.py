@@ -3,6 +3,9 @@
 An action beyond the rate waits for its turn: a time of its own, after the turns of all that waited
 before it, so they keep the order in which they were due. Turns are an order and a forecast. What
 decides is what was performed in the last while, which is counted again when a turn comes.
+
+Reports are emails too: they take places, and one beyond the rate gets the next that becomes free,
+before actions, of which there may be many more.
 """
 
 from collections.abc import Sequence
@@ -12,6 +15,7 @@ from datetime import datetime
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Table,
     and_,
     bindparam,
     func,
@@ -23,8 +27,16 @@ from sqlalchemy import (
 
 from ledger.engine import lock_decisions
 from ledger.skew import is_lease_over
-from ledger.tables import PENDING_ACTIONS, UNFINISHED_ACTIONS, WAITING_ACTIONS, actions, attempts
-from schemas.actions import ActionState
+from ledger.tables import (
+    PENDING_ACTIONS,
+    UNFINISHED_ACTIONS,
+    UNFINISHED_REPORTS,
+    WAITING_ACTIONS,
+    actions,
+    attempts,
+    reports,
+)
+from schemas.actions import OPEN_ACTIONS, ActionState
 from schemas.events import TOLERANCE
 from schemas.reasons import Reason
 from schemas.settings import SendingRate
@@ -34,6 +46,12 @@ _PERFORMED = (ActionState.DONE, ActionState.UNKNOWN)
 
 
 _TURN = and_(WAITING_ACTIONS, actions.c.reason == Reason.MAIL_RATE)
+_OPEN_REPORTS = and_(UNFINISHED_REPORTS, reports.c.state.in_(OPEN_ACTIONS))
+_REPORT_TURN = and_(
+    UNFINISHED_REPORTS,
+    reports.c.state == ActionState.WAITING,
+    reports.c.reason == Reason.MAIL_RATE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +70,13 @@ def may_begin(
     workers never take the same place. `lease_s` is how long workers claim actions.
     """
     is_ours = and_(PENDING_ACTIONS, actions.c.kind == kind)
-    is_due = and_(is_ours, actions.c.due_at <= now, not_(_is_leased(now, lease_s)))
+    is_due = and_(is_ours, actions.c.due_at <= now, not_(_is_leased(actions, now, lease_s)))
     if connection.scalar(select(actions.c.id).where(is_due).limit(1)) is None:
         return True
     lock_decisions(connection)
     due = _rows(connection, is_due)
     queue_ends_at, strays = _queue(connection, kind, rate, now)
-    used = _performing(connection, kind, now, lease_s) + _performed(connection, kind, rate, now)
+    used = _used(connection, kind, rate, now, lease_s) + _reserved(connection, rate, now, lease_s)
     free = max(0, rate.emails - used)
     if free and queue_ends_at is None and not strays:
         return True
@@ -75,11 +93,37 @@ def may_begin(
     return bool(goes)
 
 
+def may_report(
+    connection: Connection, kind: str, rate: SendingRate, now: datetime, *, lease_s: float
+) -> bool:
+    """Return whether a due report may be claimed now, as an action of this kind; the others wait.
+
+    Locks as `may_begin`.
+    """
+    is_due = and_(_OPEN_REPORTS, reports.c.due_at <= now, not_(_is_leased(reports, now, lease_s)))
+    ids = select(reports.c.id).where(is_due).order_by(reports.c.due_at, reports.c.id)
+    if connection.scalar(ids.limit(1)) is None:
+        return True
+    lock_decisions(connection)
+    above = _used(connection, kind, rate, now, lease_s) - rate.emails
+    if above < 0:
+        return True
+    opens_at = _opens_at(connection, kind, rate, now, above)
+    due = connection.scalars(ids.limit(_AT_ONCE).with_for_update(skip_locked=True)).all()
+    for at, report_id in enumerate(due):
+        wait = {"state": ActionState.WAITING, "reason": Reason.MAIL_RATE}
+        is_it = and_(reports.c.id == report_id, _OPEN_REPORTS)
+        turn = opens_at + at * rate.step
+        connection.execute(update(reports).where(is_it).values(**wait, due_at=turn))
+    return False
+
+
 def end_turns(connection: Connection, now: datetime) -> None:
     """Let all that wait for their turns go now, since there is no rate any more."""
     waiting = select(actions.c.id).where(_TURN, actions.c.due_at > now)
     of_these = actions.c.id.in_(waiting.with_for_update(skip_locked=True))
     connection.execute(update(actions).where(of_these).values(due_at=now))
+    connection.execute(update(reports).where(_REPORT_TURN).values(due_at=now))
 
 
 def _rows(connection: Connection, where: ColumnElement[bool]) -> list[_Due]:
@@ -94,9 +138,9 @@ def _rows(connection: Connection, where: ColumnElement[bool]) -> list[_Due]:
     return [_Due(*row) for row in rows]
 
 
-def _is_leased(now: datetime, lease_s: float) -> ColumnElement[bool]:
-    is_over = is_lease_over(actions.c.lease_until, now, lease_s)
-    return and_(actions.c.lease_until.is_not(None), not_(is_over))
+def _is_leased(table: Table, now: datetime, lease_s: float) -> ColumnElement[bool]:
+    is_over = is_lease_over(table.c.lease_until, now, lease_s)
+    return and_(table.c.lease_until.is_not(None), not_(is_over))
 
 
 def _queue(
@@ -116,26 +160,40 @@ def _queue(
     return (last, []) if last <= latest else (None, _rows(connection, is_queued))
 
 
-def _performing(connection: Connection, kind: str, now: datetime, lease_s: float) -> int:
-    """Count the actions that workers have claimed. They take their places before they begin."""
+def _used(
+    connection: Connection, kind: str, rate: SendingRate, now: datetime, lease_s: float
+) -> int:
+    """Count the places that are taken, by what was performed and by what workers have claimed.
+
+    What is claimed takes its place before it begins.
+    """
     is_ours = and_(UNFINISHED_ACTIONS, actions.c.kind == kind, actions.c.due_at <= now)
-    count = select(func.count()).select_from(actions)
-    return connection.scalar(count.where(is_ours, _is_leased(now, lease_s))) or 0
-
-
-def _was_performed(kind: str, rate: SendingRate, now: datetime) -> ColumnElement[bool]:
-    # A later time is from a clock that was ahead, and takes no place.
-    return and_(
-        actions.c.finished_at > now - rate.window,
-        actions.c.finished_at <= now + TOLERANCE,
-        actions.c.kind == kind,
-        actions.c.state.in_(_PERFORMED),
+    claimed = and_(UNFINISHED_REPORTS, reports.c.due_at <= now)
+    return (
+        _count(connection, actions, and_(is_ours, _is_leased(actions, now, lease_s)))
+        + _count(connection, reports, and_(claimed, _is_leased(reports, now, lease_s)))
+        + _count(connection, actions, and_(_went(actions, rate, now), actions.c.kind == kind))
+        + _count(connection, reports, _went(reports, rate, now))
     )
 
 
-def _performed(connection: Connection, kind: str, rate: SendingRate, now: datetime) -> int:
-    count = select(func.count()).select_from(actions).where(_was_performed(kind, rate, now))
-    return connection.scalar(count) or 0
+def _reserved(connection: Connection, rate: SendingRate, now: datetime, lease_s: float) -> int:
+    """Count the places of reports whose turn came a short while ago; later no one may send them."""
+    is_turn = and_(_REPORT_TURN, reports.c.due_at <= now, reports.c.due_at > now - rate.window)
+    return _count(connection, reports, and_(is_turn, not_(_is_leased(reports, now, lease_s))))
+
+
+def _count(connection: Connection, table: Table, where: ColumnElement[bool]) -> int:
+    return connection.scalar(select(func.count()).select_from(table).where(where)) or 0
+
+
+def _went(table: Table, rate: SendingRate, now: datetime) -> ColumnElement[bool]:
+    # A later time is from a clock that was ahead, and takes no place.
+    return and_(
+        table.c.finished_at > now - rate.window,
+        table.c.finished_at <= now + TOLERANCE,
+        table.c.state.in_(_PERFORMED),
+    )
 
 
 def _opens_at(
@@ -144,12 +202,13 @@ def _opens_at(
     """Return when a place becomes free, if as many as `above` more than the rate are taken."""
     if above < 0:
         return now
+    of_actions = select(actions.c.finished_at).where(
+        _went(actions, rate, now), actions.c.kind == kind
+    )
+    both = of_actions.union_all(select(reports.c.finished_at).where(_went(reports, rate, now)))
+    ended = both.subquery()
     finished: datetime | None = connection.scalar(
-        select(actions.c.finished_at)
-        .where(_was_performed(kind, rate, now))
-        .order_by(actions.c.finished_at)
-        .offset(above)
-        .limit(1)
+        select(ended.c.finished_at).order_by(ended.c.finished_at).offset(above).limit(1)
     )
     return (finished or now) + rate.window
 

@@ -13,21 +13,21 @@ from ledger.choices import address_keys, choice_keys, choices_of, store_choices
 from ledger.clock import Clock
 from ledger.engine import Connection, Engine, lock_decisions, reading, writing
 from ledger.mail_reports import (
-    SentEmail,
     StoredReport,
     bounces_from,
     defer_report,
     discard_report,
-    email_of,
     last_arrival,
     pending_reports,
     settle_report,
 )
 from ledger.people import person_of
+from ledger.sent_emails import SentEmail, email_of
 from ledger.suppressions import Suppression, lift, lifted_at, suppress, suppression_of
-from schemas.choices import ALL, Choice, ChoiceOrigin
+from schemas.choices import ALL, Choice, ChoiceOrigin, report_choice
 from schemas.errors import LedgerUnavailable, frames_of
 from schemas.mail_reports import ReportKind
+from schemas.rules import OWN_REPORTS
 
 MOST_SOFT_BOUNCES = 3  # emails in a row to one address that came back softly
 SOFT_BOUNCES_WITHIN = timedelta(days=30)
@@ -71,7 +71,8 @@ def _apply_due(engine: Engine, secret_key: str, now: datetime, most: int) -> int
             if email is None:
                 defer_report(connection, report, now)
                 continue
-            settle_report(connection, report, email)
+            about = {"action_id": email.action_id, "report_id": email.report_id}
+            settle_report(connection, report, **about)
             if report.address_hash in {None, email.address_hash}:
                 _apply(connection, report, email, secret_key)
     return len(reports)
@@ -144,13 +145,20 @@ def _opt_out(
 ) -> None:
     """Store a no to all emails, unless a choice about all of them was made later.
 
-    The one who complained has the address. They are the member only if it is still the member's.
+    The one who complained has the address. They are the member only if it is still the member's. A
+    no to all emails leaves what operators get, so of these each is stopped.
     """
     keys = frozenset({email.address_hash})
-    member = person_of(connection, email.coworker_id) if email.audience is None else None
+    is_to_member = email.audience is None and email.coworker_id is not None
+    member = person_of(connection, email.coworker_id or 0) if is_to_member else None
     if member is not None and email.address_hash in address_keys(secret_key, member.email):
-        keys |= choice_keys(secret_key, email.coworker_id, member.email)
-    known = choices_of(connection, keys).made.get(ALL)
-    if known is None or known.chosen_at < report.happened_at:
-        refusal = Choice(agreed=False, chosen_at=report.happened_at, origin=origin)
-        store_choices(connection, keys, {ALL: refusal})
+        keys |= choice_keys(secret_key, member.coworker_id, member.email)
+    known = choices_of(connection, keys).made
+    refusal = Choice(agreed=False, chosen_at=report.happened_at, origin=origin)
+    about = [ALL, *(map(report_choice, OWN_REPORTS) if email.name in OWN_REPORTS else ())]
+    refused = {
+        name: refusal
+        for name in about
+        if name not in known or known[name].chosen_at < report.happened_at
+    }
+    store_choices(connection, keys, refused)

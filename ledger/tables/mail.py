@@ -13,12 +13,13 @@ from ledger.tables.columns import Id, Instant, id_column, metadata, partial_inde
 PENDING_REPORTS = text("state = 'pending'")
 
 # An email that was or may have been sent, by the reference in its Message-ID, so that what the mail
-# provider reports about it finds it.
+# provider reports about it finds it. It is of an action, or of an alert, summary or digest.
 sent_emails = Table(
     "sent_emails",
     metadata,
     Column("reference", String(64), primary_key=True),
-    Column("action_id", Id, ForeignKey("actions.id"), nullable=False, index=True),
+    Column("action_id", Id, ForeignKey("actions.id"), index=True),
+    Column("report_id", Id, ForeignKey("reports.id", name="sent_emails_report"), index=True),
     Column("address_hash", String(64), nullable=False),  # see `mailbox_hash`
     Column("sent_at", Instant, nullable=False, index=True),  # when its hand-over began
     Index("sent_emails_to", "address_hash", "sent_at"),
@@ -43,6 +44,7 @@ mail_reports = Table(
     word("state", nullable=False),  # pending, applied, not-ours, of-no-use
     Column("due_at", Instant, nullable=False),  # when it is applied or searched for again
     Column("action_id", Id, ForeignKey("actions.id"), index=True),
+    Column("report_id", Id, ForeignKey("reports.id", name="mail_reports_report"), index=True),
     partial_index("mail_reports_pending", "due_at", where=PENDING_REPORTS),
 )
 

@@ -46,6 +46,7 @@ reports = Table(
     Column("receipt", Text),  # or why it failed
     partial_index("reports_due", "due_at", where=UNFINISHED_REPORTS),
     Index("reports_named", "name", "audience", "id"),
+    Index("reports_finished", "finished_at"),
 )
 
 # A report as prepared, kept 90 days: what was sent, or would have been in observe mode.

@@ -16,7 +16,7 @@ from schemas.rules import Stream
 from schemas.trace import CheckedCondition, TriedRule
 from service.cli.common import local, number_of_emails, shortened, to_others
 from service.cli.history import PersonHistory, TitledEvent
-from service.cli.report_words import report_lines, suppression_line
+from service.cli.report_words import said_lines, suppression_line
 
 _WORDS = {
     EventKind.ENROLLED: "Enrolled",
@@ -212,7 +212,7 @@ def _event_lines(titled: TitledEvent, one: PersonHistory, *, whole: bool) -> lis
         lines.append(f"    No email: {explained(event.reason)}")
     for action in event.actions:
         lines.append(f"    {_action_line(action, whole=whole)}")
-        reports = report_lines(one.reports.get(action.action_id, ()))
+        reports = said_lines(one.reports.get(action.action_id, ()))
         lines += [f"      {line}" for line in reports]
         if action.action_id in one.with_sending:
             text = one.with_sending[action.action_id]

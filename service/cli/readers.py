@@ -11,7 +11,7 @@ from schemas.reasons import EXPLANATIONS
 from schemas.rules import Every, Rules
 from schemas.settings import Settings
 from service.cli.common import command_clock, local, shortened
-from service.cli.report_words import cause_of, chosen_when
+from service.cli.report_words import cause_of, chosen_when, said_lines
 from workers.actions.registry import email_action
 from workers.reports.arrivals import bounced_readers, fixed_readers
 from workers.reports.listing import ReportLine, report_lines
@@ -106,6 +106,7 @@ def report_texts(one: ReportLine, *, is_reader_known: bool = False) -> Iterator[
         why = "" if one.last.reason is None else f": {EXPLANATIONS[one.last.reason].sentence}"
         at = one.last.finished_at or one.last.planned_at
         yield f"  last: {local(at)}, {one.last.state}{reason}{why}"
+    yield from (f"  {line}" for line in said_lines(one.said))
     if one.stopped is not None:
         yield f"  the reader stopped it, {chosen_when(one.stopped)}"
     elif one.bounced is not None and not is_reader_known:
@@ -134,6 +135,7 @@ def plain_report(one: ReportLine) -> dict[str, object]:
         "state": last.state if last else None,
         "reason": last.reason if last else None,
         "next_at": one.due_at,
+        "reports": one.said,
         "bounced_at": one.bounced.since if one.bounced else None,
         "stopped_at": one.stopped.chosen_at if one.stopped else None,
     }

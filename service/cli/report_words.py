@@ -48,7 +48,7 @@ def cause_of(one: ReportView | Suppression) -> str:
     return f" ({one.provider}{f': {words}' if words else ''})"
 
 
-def report_lines(reports: Sequence[ReportView]) -> Iterator[str]:
+def said_lines(reports: Sequence[ReportView]) -> Iterator[str]:
     """Yield a line for each thing that was reported about an email; a repeated one once."""
     told = set()
     for one in reports:

@@ -34,7 +34,7 @@ from service.cli.common import (
 )
 from service.cli.config import may_replace, write_private
 from service.cli.history_lines import STATES, explained
-from service.cli.report_words import report_lines
+from service.cli.report_words import said_lines
 from workers.actions.base import Printable, plain
 from workers.deliver.context import SendSetup
 from workers.deliver.forecast import Preview, make_send_setup, preview
@@ -154,7 +154,7 @@ def _state_lines(
         yield "Due", local(email.due_at)
     if detail := email.receipt or detail:
         yield "Answer" if email.state in _ANSWERED else "Note", detail
-    yield from (("Reported", line) for line in report_lines(reports))
+    yield from (("Reported", line) for line in said_lines(reports))
     if email.resend_of is not None:
         yield "Repeats", f"email {email.resend_of}"
     if email.resent_as is not None:

@@ -12,8 +12,9 @@ from ledger.tables import reports
 from schemas.actions import audience_of
 from schemas.settings import MailAddress, Settings, load_settings
 from tests.contract.study_rig import LISBON, Space
-from workers.actions.email.action import EmailAction, Letterhead
+from workers.actions.email.action import EmailAction
 from workers.actions.email.letter import Letters
+from workers.actions.email.letterhead import Letterhead
 from workers.actions.email.message import read_message
 from workers.preference_links import PreferenceLinks
 from workers.reports.alerts import AlertState
@@ -53,13 +54,14 @@ class ReportDesk:
             None,
             LISBON,
             PreferenceLinks("https://courses.example.org", KEY),
+            KEY,
         )
         mailer = self.space.mailer if self.has_mailer else None
         return ReportTools(
             self.space.engine,
             self.settings,
             self.space.rules,
-            EmailAction(Letters(), mailer, head),
+            EmailAction(Letters(), mailer, head, rate=self.space.rate),
             KEY,
             self.space.lend,
             self.space.clock,

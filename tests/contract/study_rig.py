@@ -27,8 +27,9 @@ from tests.builders.records import COURSE_ID, NOON, course, course_member, lesso
 from tests.contract.source_rig import HandClock
 from tests.doubles.catching_mailer import CatchingMailer
 from tests.doubles.fake_source import FakeSource
-from workers.actions.email.action import EmailAction, Letterhead
+from workers.actions.email.action import EmailAction
 from workers.actions.email.letter import Letters
+from workers.actions.email.letterhead import Letterhead
 from workers.actions.registry import kinds_for_rules
 from workers.completion_certificate.code import CertificateLook
 from workers.completion_certificate.issue import CertificateIssuer

@@ -14,10 +14,11 @@ from tests.contract.test_mailer_faults import ANA, SENDER, SHORT_S, VERY_LONG, a
 from tests.doubles.mail_server import Mailbox, mail_server, server_at
 from tests.doubles.scripted_smtp import HANG_UP, SILENCE, ScriptedSmtp
 from workers.actions.base import Checkpoints
-from workers.actions.email.action import EmailAction, Letterhead
+from workers.actions.email.action import EmailAction
 from workers.actions.email.connection import SmtpTimeouts
 from workers.actions.email.kept_connection import ReuseLimits
 from workers.actions.email.letter import Letters
+from workers.actions.email.letterhead import Letterhead
 from workers.actions.email.smtp import Mailer
 from workers.deliver.claim import perform_batch
 from workers.leases import LeaseLost

@@ -16,7 +16,7 @@ from ledger.clock import SYSTEM_CLOCK
 from ledger.decisions import store_decisions
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.lookups import claim_lookups, finish_lookups
-from ledger.mail_reports import note_sent, store_reports
+from ledger.mail_reports import store_reports
 from ledger.monitoring import count_refusals
 from ledger.outbox import claim_actions, settle_action
 from ledger.reports import store_report_copy
@@ -30,6 +30,7 @@ from ledger.retention import (
     KeptFor,
     delete_old,
 )
+from ledger.sent_emails import note_sent
 from ledger.tables import (
     actions,
     attempts,
@@ -112,7 +113,7 @@ def fill(engine: Engine, at: datetime, first: int, number: int = 20) -> None:
     with writing(engine) as connection:
         for row in connection.execute(select(actions).where(actions.c.planned_at == at)).all():
             name = reference(row.key)
-            note_sent(connection, name, row.key, "a-hash", at)
+            note_sent(connection, name, "a-hash", at, action_key=row.key)
             found_delivered = MailReport(Provider.SES, ReportKind.DELIVERED, name)
             store_reports(connection, [found_delivered], lambda one: one, at)
         for one in range(number):

@@ -231,6 +231,7 @@ def test_migrating_a_filled_ledger_keeps_every_row(first_ledger: Engine) -> None
         ("0026", "0023"),
         ("0027", "0023"),
         ("0028", "0023"),
+        ("0029", "0023"),
     ]
     kept = {row["name"]: row["number"] for row in after.pop("tallies")}
     assert kept == dict.fromkeys(("actions", "deliveries", "events", "lookups", "notifications"), 1)
@@ -249,6 +250,30 @@ def test_an_email_being_handed_over_during_an_upgrade_is_not_repeated(first_ledg
             connection, MOMENT + timedelta(days=1), lease_s=60, repeatable=set()
         )
     assert (expired.repeated, expired.unknown) == (0, 1)
+
+
+def test_what_mail_providers_reported_before_they_could_of_digests_stays(
+    empty_database_url: str,
+) -> None:
+    engine = open_engine(empty_database_url)
+    step(engine, "upgrade", "0028")
+    tables = tables_of(engine)
+    with writing(engine) as connection:
+        for name in ("actions", "sent_emails", "mail_reports"):
+            row = {column.name: something(column) for column in tables[name].columns}
+            known = {"id": 1, "action_id": 1, "reference": "a"}
+            mine = {key: value for key, value in known.items() if key in row}
+            connection.execute(tables[name].insert(), row | mine)
+    before = rows_of(engine)
+    migrate(engine)
+    after = rows_of(engine)
+    for name in ("sent_emails", "mail_reports"):
+        [row] = after[name]
+        assert row.pop("report_id") is None
+        assert [row] == before[name]
+    step(engine, "downgrade", "0028")
+    assert rows_of(engine) == before
+    engine.dispose()
 
 
 def test_names_longer_than_an_index_entry_are_cut(empty_database_url: str) -> None:

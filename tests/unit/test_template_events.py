@@ -23,8 +23,9 @@ from tests.builders.rules import COUNTS, event
 from tests.builders.send_context import person
 from workers.actions.base import ActionContext, Prepared, Recipient
 from workers.actions.email import TEMPLATES
-from workers.actions.email.action import EmailAction, Letterhead
+from workers.actions.email.action import EmailAction
 from workers.actions.email.letter import Letters
+from workers.actions.email.letterhead import Letterhead
 from workers.actions.email.message import read_message
 from workers.actions.email.smtp import NO_CHECKPOINTS
 from workers.decide.completion import progress

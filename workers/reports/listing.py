@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from ledger.choices import mailbox_hash
 from ledger.engine import Connection
+from ledger.mail_reports import ReportView, reports_of_digests
 from ledger.people import person_of
 from ledger.reports import Report, ReportPlan, last_reports
 from ledger.suppressions import Suppression, suppression_of
@@ -31,7 +32,8 @@ class ReportLine:
 
     `reader` is an address, a host's name, or None for the hosts of courses. `last` is the last
     report that was sent or not, `due_at` when the next one is due, if that is known. `bounced` says
-    why nothing is sent to the reader, `stopped` that they stopped this report.
+    why nothing is sent to the reader, `stopped` that they stopped this report. `said` is what the
+    mail provider reported about the last one.
     """
 
     name: str
@@ -44,6 +46,7 @@ class ReportLine:
     address: str | None = field(default=None, repr=False)
     bounced: Suppression | None = None
     stopped: Choice | None = None
+    said: tuple[ReportView, ...] = ()
 
 
 def report_lines(connection: Connection, tools: ReportTools, now: datetime) -> Iterator[ReportLine]:
@@ -98,7 +101,11 @@ class _Lister:
             due_at = Period(self.now, end).due_at(self.tools.zone)
         obstacles = self._obstacles(name, to)
         found = (to.audience or "", reader, last, due_at, to.coworker_id, to.address)
-        return ReportLine(name, every, *found, *obstacles)
+        said = () if last is None else self._said(last.report_id)
+        return ReportLine(name, every, *found, *obstacles, said)
+
+    def _said(self, report_id: int) -> tuple[ReportView, ...]:
+        return tuple(reports_of_digests(self.connection, [report_id]).get(report_id, []))
 
     def _obstacles(self, name: str, to: Recipient) -> tuple[Suppression | None, Choice | None]:
         """Return why nothing is sent to a reader, and their choice if they stopped this report."""

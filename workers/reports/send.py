@@ -21,6 +21,7 @@ from ledger.reports import (
     settle_report,
     store_report_copy,
 )
+from ledger.sending_rate import may_report
 from schemas.actions import ActionState, Mode, Outcome
 from schemas.errors import (
     ChannelUnavailable,
@@ -32,7 +33,7 @@ from schemas.errors import (
 from schemas.reasons import Reason
 from workers.actions.base import Checkpoints, Prepared, keep_nothing
 from workers.actions.email import KIND
-from workers.actions.email.action import EmailAction
+from workers.actions.email.action import EmailAction, ReportKey
 from workers.actions.email.letter import ReportFrame
 from workers.actions.email.message import REPORT, Addressee, StreamHead
 from workers.deliver.settle import NoLongerWanted, hand_over, later_or_failed, refused
@@ -77,6 +78,9 @@ def _claim(tools: ReportTools) -> Report | None:
         if not tools.email.is_set_up or (outage is not None and outage.until > now):
             return None
         token, lease_s = tools.clock.new_id(), tools.settings.lease_s
+        rate = tools.email.rate
+        if rate is not None and not may_report(connection, KIND, rate, now, lease_s=lease_s):
+            return None
         return claim_report(connection, now, token, lease_s=lease_s)
 
 
@@ -147,6 +151,7 @@ def _prepared(
         lease_s = tools.settings.lease_s
         if not begin_report(connection, claimed, prepared.copy, now, lease_s=lease_s):
             raise LeaseLost
+        prepared.keep(connection, now)
         draft.begin(connection, now)
     return prepared, draft.keep
 
@@ -169,7 +174,7 @@ def addressed(email: EmailAction, report: Report, draft: Draft, now: datetime) -
     to = Addressee(reader.name, address, StreamHead(REPORT, name, one_click))
     # A restored ledger may use a key again, for another email.
     key = f"{report.plan.key}/{report.planned_at.isoformat()}"
-    return email.prepare_report(draft.said, frame, to, key, now)
+    return email.prepare_report(draft.said, frame, to, ReportKey(key, report.report_id), now)
 
 
 def _handed_over(

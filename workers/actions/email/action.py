@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Self
 from zoneinfo import ZoneInfo
@@ -11,14 +11,12 @@ from zoneinfo import ZoneInfo
 from ledger.actions import Copy
 from ledger.choices import mailbox_hash
 from ledger.engine import Connection
-from ledger.mail_reports import note_sent
+from ledger.sent_emails import note_sent
 from schemas.actions import HOST, PersonNeeds
 from schemas.entity import CoworkerKind
 from schemas.errors import ChannelUnavailable
-from schemas.mail_providers import ECHOED_HEADERS
-from schemas.mail_reports import Provider
 from schemas.reasons import Reason
-from schemas.records import Course, Lesson
+from schemas.records import Lesson
 from schemas.rules import Stream
 from schemas.settings import MailAddress, SendingRate, Settings
 from workers.actions.base import (
@@ -35,6 +33,7 @@ from workers.actions.email import KIND, ONLY_PREFERENCES
 from workers.actions.email.branding import Branding
 from workers.actions.email.content import LessonLine, LetterFacts
 from workers.actions.email.letter import Letter, Letters, ReportFrame, TemplateGap
+from workers.actions.email.letterhead import Letterhead
 from workers.actions.email.message import (
     MESSAGE,
     Addressee,
@@ -51,7 +50,7 @@ from workers.actions.email.smtp import Mailer, MailTransport
 from workers.completion_certificate.issue import CertificateIssuer, IssuedCertificate
 from workers.decide.completion import in_order
 from workers.languages import language_for
-from workers.preference_links import PreferenceLinks, links_of
+from workers.preference_links import PreferenceLinks
 from workers.zones import own_zone
 
 _DEAD_LINK = "https://link-of-a-test.invalid/"  # RFC 2606: such a name never exists
@@ -60,24 +59,11 @@ _NO_SENDER = MailAddress("Coursebell", "coursebell@localhost.localdomain")
 
 
 @dataclass(frozen=True, slots=True)
-class Letterhead:
-    """What all our emails share.
+class ReportKey:
+    """The key and Id of an alert, summary or digest; Id 0: it is not stored, as a preview."""
 
-    With `sender` None no email can be sent. The URLs are patterns of the members' portal with
-    `{course_id}` and the like; None means no button. `zone` decides dates for people whose own zone
-    is unknown. Without `links`, members cannot choose their emails on a page. Without the secret
-    key, which hashes addresses, reports of the mail provider find no email. `echoed` are headers by
-    which they name it.
-    """
-
-    sender: MailAddress | None
-    reply_to: MailAddress | None
-    course_url: str | None
-    lesson_url: str | None
-    zone: ZoneInfo
-    links: PreferenceLinks | None = None
-    secret_key: str | None = field(default=None, repr=False)
-    echoed: tuple[str, ...] = ()
+    key: str
+    report_id: int
 
 
 class EmailAction(Action):
@@ -121,16 +107,7 @@ class EmailAction(Action):
         return cls(
             Letters(Branding.from_settings(settings), read_wording(settings)),
             Mailer.from_settings(settings),
-            Letterhead(
-                settings.mail_from,
-                settings.mail_reply_to,
-                settings.course_url,
-                settings.lesson_url,
-                ZoneInfo(settings.zone),
-                links_of(settings),
-                settings.secret_key,
-                _echoed(settings),
-            ),
+            Letterhead.from_settings(settings),
             CertificateIssuer.from_settings(settings),
             settings.mail_rate,
         )
@@ -190,10 +167,16 @@ class EmailAction(Action):
         return self._addressed(letter, key, context.now, addressee, issued)
 
     def prepare_report(
-        self, said: Content, frame: ReportFrame, to: Addressee, key: str, made_at: datetime
+        self, said: Content, frame: ReportFrame, to: Addressee, report: ReportKey, made_at: datetime
     ) -> Prepared:
         """Return an email to someone who is not the member it is about; see `Action.prepare`."""
-        return self._addressed(self._letters.compose_report(said, frame), key, made_at, to, None)
+        letter = self._letters.compose_report(said, frame)
+        prepared = self._addressed(letter, report.key, made_at, to, None)
+
+        def keep(connection: Connection, now: datetime) -> None:
+            self._note(connection, report.key, to, now, report_id=report.report_id)
+
+        return replace(prepared, keep=keep)
 
     @property
     def is_set_up(self) -> bool:
@@ -243,10 +226,7 @@ class EmailAction(Action):
         def keep(connection: Connection, now: datetime) -> None:
             if issued is not None:
                 issued.keep(connection, now)
-            if self._head.secret_key is not None:
-                name = reference(key)
-                hashed = mailbox_hash(to.address, self._head.secret_key)
-                note_sent(connection, name, key, hashed, now)
+            self._note(connection, key, to, now)
 
         def send(checkpoints: Checkpoints) -> str:
             if self._mailer is None or self._head.sender is None:
@@ -267,6 +247,23 @@ class EmailAction(Action):
             version=letter.wording,
             keep=keep,
         )
+
+    def _note(
+        self,
+        connection: Connection,
+        key: str,
+        to: Addressee,
+        now: datetime,
+        *,
+        report_id: int | None = None,
+    ) -> None:
+        """Note that this email is about to be sent, so that reports of the provider find it."""
+        if self._head.secret_key is not None:
+            hashed = mailbox_hash(to.address, self._head.secret_key)
+            about = key if report_id is None else None
+            note_sent(
+                connection, reference(key), hashed, now, action_key=about, report_id=report_id
+            )
 
     def in_a_row(self) -> AbstractContextManager[None]:
         """Return a context in which emails share a connection to the mail server."""
@@ -325,28 +322,14 @@ class EmailAction(Action):
             last_lesson=_last_lesson(context),
             started_on=_day(context.started_at, zone),
             finished_on=self._finished_on(context),
-            course_url=self._course_url(context.course),
-            lesson_url=self._lesson_url(context, _suggested(context, lessons)),
+            course_url=self._head.course_address(context.course),
+            lesson_url=self._head.lesson_address(context.course, _suggested(context, lessons)),
             next_course=context.next_course.title if context.next_course else None,
-            next_course_url=self._course_url(context.next_course),
+            next_course_url=self._head.course_address(context.next_course),
             languages=context.languages,
             is_weekly=context.is_weekly,
             is_reminder=context.stream is Stream.REMINDER,
             notice=None if to.audience is None else _notice(context, to),
-        )
-
-    def _course_url(self, course: Course | None) -> str | None:
-        if self._head.course_url is None or course is None:
-            return None
-        return self._head.course_url.format(course_id=course.record_id)
-
-    def _lesson_url(self, context: ActionContext, lesson: Lesson | None) -> str | None:
-        if self._head.lesson_url is None or lesson is None:
-            return None
-        return self._head.lesson_url.format(
-            course_id=context.course.record_id,
-            lesson_id=lesson.record_id,
-            lesson_unique_id=lesson.unique_id or "",
         )
 
 
@@ -371,15 +354,6 @@ def _recipient(context: ActionContext) -> Recipient:
 
 def _notice(context: ActionContext, to: Recipient) -> Notice:
     return Notice(context.person.full_name, context.events[-1].kind, to.audience == HOST)
-
-
-def _echoed(settings: Settings) -> tuple[str, ...]:
-    """Return the headers that the providers whose reports are expected repeat in them."""
-    expected = {
-        Provider.POSTMARK: settings.postmark_secret,
-        Provider.BREVO: settings.brevo_secret,
-    }
-    return tuple(header for one, header in ECHOED_HEADERS.items() if expected[one])
 
 
 def _comes_once(context: ActionContext) -> bool:

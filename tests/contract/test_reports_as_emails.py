@@ -1,0 +1,228 @@
+"""Reports are emails too: they keep to the rate, and what the mail provider says of them counts."""
+
+from datetime import timedelta
+
+import pytest
+
+from ledger.choices import address_keys, choices_of, mailbox_hash, store_choices
+from ledger.engine import Engine, reading, writing
+from ledger.mail_reports import reports_of_digests, store_reports
+from ledger.sending_rate import end_turns
+from ledger.suppressions import lift, suppression_of
+from ledger.tables import mail_reports
+from schemas.choices import ALL, Choice, Choices, report_choice
+from schemas.mail_reports import MailReport, Provider, ReportKind
+from schemas.settings import SendingRate
+from tests.contract.ledger_rig import BOTH, rows
+from tests.contract.report_rig import KEY, OPS, ReportDesk
+from tests.contract.study_rig import SHIPPED, Space, rules_of
+from tests.contract.test_digests import MONDAY, RITA, TEAM, study, with_host
+from workers.actions.email.message import reference
+from workers.mail_reports import apply_reports
+
+pytestmark = pytest.mark.engines("sqlite")
+WEEK, MINUTE = timedelta(days=7), timedelta(minutes=1)
+OTHER = "desk@acme.example"
+FILE = (
+    SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none")
+    + f"""
+digests:
+  - {{name: for-hosts, every: week, to: host, stuck_after: 90d}}
+  - {{name: for-acme, every: week, to: [{TEAM}, {OTHER}], stuck_after: 90d}}
+"""
+)
+
+
+@pytest.fixture
+def desk(ledger_engine: Engine) -> ReportDesk:
+    """Give a space whose digests were just configured, with something to say on Monday."""
+    space = Space(ledger_engine, rules_of(FILE))
+    with_host(space)
+    found = ReportDesk(space)
+    found.given(operator_email="")
+    found.work()
+    study(found)
+    return found
+
+
+def went(desk: ReportDesk) -> list[str]:
+    """Return the readers that got a report, in order."""
+    return [
+        mail.recipient
+        for mail in desk.space.mailer.caught
+        if not mail.recipient.startswith("person")
+    ]
+
+
+def provider_says(
+    desk: ReportDesk, kind: ReportKind, name: str = "for-acme", **different: object
+) -> None:
+    """Let the mail provider report something about the last report of this name."""
+    [*_, row] = [one for one in desk.rows() if one.name == name]
+    now = desk.space.clock.now()
+    known = {
+        "recipient": desk.space.mailer.caught[-1].recipient,
+        "reference": reference(f"{row.key}/{row.planned_at.isoformat()}"),
+    }
+    found = MailReport(Provider.POSTMARK, kind, f"{kind} {now}", now, **(known | different))  # type: ignore[arg-type]  # what a test changes
+    with writing(desk.space.engine) as connection:
+        store_reports(connection, [found], lambda one: mailbox_hash(one, KEY), now)
+    apply_reports(desk.space.engine, KEY, desk.space.clock)
+
+
+def is_suppressed(desk: ReportDesk, address: str) -> bool:
+    with reading(desk.space.engine) as connection:
+        return suppression_of(connection, mailbox_hash(address, KEY)) is not None
+
+
+def chosen(desk: ReportDesk, address: str) -> Choices:
+    with reading(desk.space.engine) as connection:
+        return choices_of(connection, address_keys(KEY, address))
+
+
+@pytest.mark.engines(*BOTH)
+def test_reports_beyond_the_rate_wait_for_their_turns_and_go_in_order(desk: ReportDesk) -> None:
+    desk.space.rate = SendingRate(1, 60)
+    desk.at(MONDAY)
+    assert [row.reason for row in desk.rows()] == [None, "mail-rate", "mail-rate"]
+    assert [row.due_at - MONDAY for row in desk.rows()][1:] == [MINUTE, 2 * MINUTE]
+    desk.at(MONDAY + MINUTE - timedelta(seconds=1))
+    assert len(went(desk)) == 1
+    desk.at(MONDAY + MINUTE)
+    assert len(went(desk)) == 2
+    desk.at(MONDAY + 2 * MINUTE)
+    assert went(desk) == [RITA, TEAM, OTHER]
+
+
+@pytest.mark.engines(*BOTH)
+def test_reports_and_emails_to_members_share_the_rate(desk: ReportDesk) -> None:
+    desk.space.rate = SendingRate(1, 60)
+    desk.space.clock.time = MONDAY
+    desk.space.enrol(7)
+    desk.space.work()
+    members = len(desk.space.mailer.caught)
+    desk.work()
+    assert went(desk) == []
+    for number in (8, 9):
+        desk.space.enrol(number)
+    desk.space.work()
+    assert len(desk.space.mailer.caught) == members
+    # Each report takes the next place, although actions of workers come first and wait as long.
+    for minute in (1, 2, 3, 4, 5):
+        desk.space.clock.time = MONDAY + minute * MINUTE
+        desk.space.work()
+        desk.work()
+        assert len(desk.space.mailer.caught) == members + minute
+        assert len(went(desk)) == min(minute, 3)
+
+
+def test_a_report_that_is_not_sent_in_its_turn_keeps_no_place_for_ever(desk: ReportDesk) -> None:
+    desk.space.rate = SendingRate(1, 60)
+    desk.at(MONDAY)
+    assert len(went(desk)) == 1
+    before = len(desk.space.mailer.caught)
+    desk.space.enrol(7)
+    desk.space.clock.time = MONDAY + 5 * MINUTE  # nothing sends reports
+    desk.space.work()
+    assert len(desk.space.mailer.caught) == before + 1
+
+
+def test_without_a_rate_turns_end(desk: ReportDesk) -> None:
+    desk.space.rate = SendingRate(1, 3_600)
+    desk.at(MONDAY)
+    desk.space.rate = None
+    with writing(desk.space.engine) as connection:
+        end_turns(connection, MONDAY)
+    desk.work()
+    assert went(desk) == [RITA, TEAM, OTHER]
+
+
+@pytest.mark.engines(*BOTH)
+def test_a_bounce_of_a_digest_is_shown_and_suppresses_the_next_until_it_is_lifted(
+    desk: ReportDesk,
+) -> None:
+    desk.at(MONDAY)
+    provider_says(desk, ReportKind.HARD_BOUNCE)
+    assert (is_suppressed(desk, OTHER), is_suppressed(desk, TEAM)) == (True, False)
+    last = desk.rows()[-1]
+    with reading(desk.space.engine) as connection:
+        said = reports_of_digests(connection, [last.id])[last.id]
+    assert [(one.kind, one.is_of_other) for one in said] == [(ReportKind.HARD_BOUNCE, False)]
+    desk.space.enrol(8)
+    desk.space.work()
+    desk.at(MONDAY + WEEK)
+    assert [row.reason for row in desk.rows()[3:]] == [None, None, "bounced-before"]
+    with writing(desk.space.engine) as connection:
+        assert lift(connection, mailbox_hash(OTHER, KEY), desk.space.clock.now())
+    desk.space.enrol(9)
+    desk.space.work()
+    desk.at(MONDAY + 2 * WEEK)
+    assert went(desk)[-1] == OTHER
+
+
+@pytest.mark.engines(*BOTH)
+def test_soft_bounces_of_several_digests_count_and_those_of_one_do_not(desk: ReportDesk) -> None:
+    for week in range(3):
+        desk.space.enrol(8 + week)
+        desk.space.work()
+        desk.at(MONDAY + week * WEEK)
+        for _ in range(2):
+            desk.space.clock.time += MINUTE
+            provider_says(desk, ReportKind.SOFT_BOUNCE)
+        assert is_suppressed(desk, OTHER) == (week == 2)
+        if week == 1:
+            provider_says(desk, ReportKind.SOFT_BOUNCE)
+            assert not is_suppressed(desk, OTHER)
+
+
+def test_a_digest_is_found_by_the_receipt_or_as_the_last_email_to_an_address(
+    desk: ReportDesk,
+) -> None:
+    desk.at(MONDAY)
+    provider_says(desk, ReportKind.HARD_BOUNCE, reference=None, message_id="never-seen-before")
+    assert not is_suppressed(desk, OTHER)
+    provider_says(desk, ReportKind.SOFT_BOUNCE, reference=None)
+    assert [row.report_id for row in rows(desk.space.engine, mail_reports)] == [None, 3]
+
+
+def test_a_report_about_another_address_is_shown_and_has_no_effect(desk: ReportDesk) -> None:
+    desk.at(MONDAY)
+    provider_says(desk, ReportKind.HARD_BOUNCE, recipient="forwarded@example.org")
+    assert not is_suppressed(desk, OTHER)
+    assert not is_suppressed(desk, "forwarded@example.org")
+    last = desk.rows()[-1].id
+    with reading(desk.space.engine) as connection:
+        [said] = reports_of_digests(connection, [last])[last]
+    assert said.is_of_other
+
+
+@pytest.mark.engines(*BOTH)
+def test_a_complaint_about_a_digest_stops_all_emails_to_its_reader(desk: ReportDesk) -> None:
+    desk.at(MONDAY)
+    provider_says(desk, ReportKind.COMPLAINT)
+    assert chosen(desk, OTHER).agreed == {ALL: False}
+    assert chosen(desk, TEAM).agreed == {}
+    desk.space.enrol(8)
+    desk.space.work()
+    desk.at(MONDAY + WEEK)
+    assert [row.reason for row in desk.rows()[3:]] == [None, None, "opted-out-all"]
+
+
+def test_a_complaint_about_an_alert_stops_what_operators_get_unless_they_chose_it_later(
+    desk: ReportDesk,
+) -> None:
+    desk.given()
+    desk.at(MONDAY)
+    desk.at(MONDAY + WEEK)
+    complained_at = desk.space.clock.now()
+    again = Choice(agreed=True, chosen_at=complained_at + MINUTE)
+    with writing(desk.space.engine) as connection:
+        for key in address_keys(KEY, OPS):
+            store_choices(connection, [key], {report_choice("trouble"): again})
+    provider_says(desk, ReportKind.COMPLAINT, "summary", recipient=OPS)
+    own = {name: yes for name, yes in chosen(desk, OPS).agreed.items() if name != ALL}
+    assert own == {
+        report_choice("attention"): False,
+        report_choice("summary"): False,
+        report_choice("trouble"): True,
+    }
