@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import click
 from schemas.errors import CoursebellError
 from schemas.settings import PLATFORM_NAMES, PREFIX
 from service.cli.common import command_clock, stop_on_signals
+from service.cli.demo_reports import begin_reports, plan_reports_now, zone_by_day
 from service.cli.migrate import prepare_ledger
 from service.cli.up import STOP_ORDER, broker_follower, running_broker, start_programs
 from workers.broker import BrokerUrlFile
@@ -33,6 +35,7 @@ _LESSONS_FIRST = 3
 _RULE = "-" * 72
 # Who in the stand-in reads Spanish and Arabic, and which course each enrols in.
 _READ_OTHER_LANGUAGES = {"Lucía": 1, "ليلى": 2}
+_HOST = "Noor"  # of every course
 
 Say = Callable[[str], None]
 
@@ -50,7 +53,9 @@ class DemoStage:
     api: str
 
 
-def play(stage: DemoStage, say: Say, stop: threading.Event) -> None:
+def play(
+    stage: DemoStage, say: Say, stop: threading.Event, plan_reports_now: Callable[[], int]
+) -> None:
     """Play the story and print each email that it causes, until `stop` is set.
 
     Raises:
@@ -58,7 +63,7 @@ def play(stage: DemoStage, say: Say, stop: threading.Event) -> None:
     """
     if stop.is_set():
         return
-    for number, _ in enumerate(_steps(stage, say), start=1):
+    for number, _ in enumerate(_steps(stage, say, plan_reports_now), start=1):
         _show_next_mail(stage, number, say, stop)
         if stop.is_set():
             return
@@ -70,7 +75,7 @@ def first_address(stage: DemoStage) -> str:
     return address
 
 
-def _steps(stage: DemoStage, say: Say) -> Iterator[None]:
+def _steps(stage: DemoStage, say: Say, plan_reports_now: Callable[[], int]) -> Iterator[None]:
     """Do one step of the story per iteration."""
     person = _ask(stage, "/sandbox/people")[0]
     course = _ask(stage, "/sandbox/courses")[0]
@@ -94,6 +99,21 @@ def _steps(stage: DemoStage, say: Say) -> Iterator[None]:
         say(line)
     for name, number in _READ_OTHER_LANGUAGES.items():
         yield from _enrol_in_own_language(stage, name, number, say)
+    _let_the_host_have_our_zone(stage)
+    number = plan_reports_now()
+    when = "at once" if number else "to the mailbox within a minute"
+    say("\nOn Mondays the host of the courses gets a digest, and the operator a summary.")
+    say(f"Here both come {when}.")
+    for _ in range(number):
+        yield
+        say("")
+
+
+def _let_the_host_have_our_zone(stage: DemoStage) -> None:
+    """Remove the host's own time zone, in which it may be night."""
+    host = next(one for one in _ask(stage, "/sandbox/people") if one["name"].startswith(_HOST))
+    change = {"entity": "Coworker", "id": host["id"], "fields": {"SimpleTimeZoneId": None}}
+    _ask(stage, "/sandbox/change", change)
 
 
 def _told_others(stage: DemoStage) -> Iterator[str]:
@@ -175,11 +195,12 @@ def demo(*, stay: bool) -> None:
             Supervisor(lambda line: click.echo(line, err=True)) as supervisor,
         ):
             prepare_ledger(settings)
+            begin_reports(settings)
             stage = start_stage(supervisor, broker, environment, stop)
             if stage is not None:
                 click.echo(f"The stand-in Nexudus:        {stage.page}")
                 click.echo(f"Its mailbox with the emails: {stage.mailbox}")
-                play(stage, click.echo, stop)
+                play(stage, click.echo, stop, partial(plan_reports_now, settings, broker))
             if stage is not None and stay and not stop.is_set():
                 _print_hints(write_script(folder, environment), first_address(stage))
                 click.echo(f"\nStill running: act on {stage.page} and watch. Ctrl-C stops it.")
@@ -244,6 +265,8 @@ def demo_environment(folder: Path) -> dict[str, str]:
         ),
         "COURSEBELL_LISTEN": listen,
         "COURSEBELL_PUBLIC_URL": f"http://{listen}",
+        "COURSEBELL_OPERATOR_EMAIL": "operator@werkhof.example",
+        "COURSEBELL_ZONE": zone_by_day(clock.now()),
         "COURSEBELL_SPACE_ADDRESS": "Speicherstraße 4, 20457 Hamburg",
         "COURSEBELL_MODE": "sending",
         "COURSEBELL_RULES": str(_rules(folder)),

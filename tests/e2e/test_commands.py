@@ -226,6 +226,8 @@ def test_demo_plays_its_story_and_ctrl_c_stops_every_process(tmp_path: Path) -> 
         "You finished “Freelance Finance”",
         "Ya tienes plaza: Ceramics: Feuer & Glasur <Grundkurs>",
         "أصبح لك مكان في دورة «الخط العربي للمبتدئين»",
+        "Your courses last week",
+        "Coursebell: 5 emails last week",
     ):
         assert output.count(f"Subject: {subject}") == 1
     assert output.startswith("Starting Coursebell, a stand-in for Nexudus and a mailbox")

@@ -156,14 +156,14 @@ def _plan_periods(tools: ReportTools, now: datetime) -> int:
             progress = Progress.read(before, now)
             period = progress.next_period(every, now, tools.zone)
             if period is not None:
-                for plan in _of_period(connection, tools, name, audience, period):
+                for plan in reports_of_period(connection, tools, name, audience, period):
                     planned += plan_report(connection, plan, now)
             after = progress.planned(every, now, tools.zone)
             note_report_state(connection, name, audience, after.plain, now)
     return planned
 
 
-def _of_period(
+def reports_of_period(
     connection: Connection, tools: ReportTools, name: str, audience: str, period: Period
 ) -> Iterator[ReportPlan]:
     """Yield the reports of a period, one for each reader."""
