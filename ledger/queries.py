@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, TextClause, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
 from ledger.engine import chunks
 from ledger.tables import (
-    FAILED_LOOKUPS,
     UNDECIDED_ACTIONS,
     UNFINISHED_ACTIONS,
     action_events,
@@ -24,7 +23,7 @@ from ledger.tables import (
     records,
 )
 from ledger.tallies import tallies_of
-from schemas.actions import ActionState, LookupState
+from schemas.actions import ActionState
 from schemas.entity import Entity
 from schemas.reasons import Reason
 
@@ -328,29 +327,6 @@ class Totals:
     oldest_due_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Undecided:
-    """What may need a person: held, unknown and failed actions, and failed lookups.
-
-    Actions are counted by state, then by reason ("" for none), lookups by reason.
-    """
-
-    actions: dict[str, dict[str, int]]
-    lookups: dict[str, int]
-
-
-def undecided(connection: Connection) -> Undecided:
-    """Count what may need a person. Emails that were resent or closed no longer count."""
-    again = actions.alias("again")
-    is_sent_again = select(again.c.id).where(again.c.resend_of == actions.c.id).exists()
-    is_open = actions.c.closed_at.is_(None)
-    ended = _by_state(connection, lookups, FAILED_LOOKUPS)
-    return Undecided(
-        _by_state(connection, actions, UNDECIDED_ACTIONS, ~is_sent_again, is_open),
-        ended.get(LookupState.FAILED, {}),
-    )
-
-
 def count_totals(connection: Connection, now: datetime) -> Totals:
     """Return the totals that the database keeps, and when the most overdue email was due."""
     oldest = connection.scalar(
@@ -379,14 +355,3 @@ def count_totals(connection: Connection, now: datetime) -> Totals:
         events_without_action={reason: number for reason, number in without.items() if reason},
         oldest_due_at=oldest,
     )
-
-
-def _by_state(
-    connection: Connection, table: Table, *where: ColumnElement[bool] | TextClause
-) -> dict[str, dict[str, int]]:
-    counting = select(table.c.state, table.c.reason, func.count().label("number")).where(*where)
-    rows = connection.execute(counting.group_by(table.c.state, table.c.reason))
-    counted: dict[str, dict[str, int]] = {}
-    for row in rows:
-        counted.setdefault(row.state, {})[row.reason or ""] = row.number
-    return counted

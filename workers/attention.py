@@ -17,18 +17,19 @@ from ledger.monitoring import REFUSALS_SHOWN_FOR, refused_since
 from ledger.outages import Outage, outages_now
 from ledger.pauses import Pause, PauseScope, is_report, open_pauses
 from ledger.people import person_of
-from ledger.queries import Undecided, undecided
 from ledger.record_queries import name_of_member
 from ledger.skew import clock_ahead
 from ledger.source_state import catalogue_of
 from ledger.suppressions import suppressed_people
+from ledger.undecided import Undecided, kinds_of_open, undecided
 from schemas.actions import ActionState
 from schemas.errors import ConfigurationError
 from schemas.events import TOLERANCE
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.rules import unknown_names
 from schemas.settings import Settings
-from workers.actions import email
+from workers.actions import email, webhook
+from workers.actions.registry import noun_of, number_of
 from workers.decide.monitoring import Signal
 from workers.endpoints import endpoint_needs
 from workers.monitoring import MonitoringNow, loss_line, unusual_line
@@ -43,6 +44,13 @@ SET_CLOCKS = "Set the clocks of all machines by NTP; they may differ by 5 minute
 _IN_HOURS_FROM = 120  # minutes
 # Held in observe mode: `coursebell mode sending` decides about them and counts those that stay.
 _HELD_ON_PURPOSE = frozenset({Reason.OBSERVE, Reason.BEFORE_START, Reason.PAUSED, Reason.ON_HOLD})
+_CHECKS = {
+    "email": "Ask the member or check the mail server's log",
+    "webhook": "Look into the receiver's log",
+    "note": "Look at the member in Nexudus",
+    "task": "Look at the tasks in Nexudus",
+}
+_CHECK_ALL = "`coursebell show` with an ID says what it is; check where it should have arrived"
 _LONG_PAUSE = timedelta(days=1)  # a pause without an end that is older may be forgotten
 _PARTS = {
     "ledger": "the ledger",
@@ -54,7 +62,6 @@ _PARTS = {
     "worker": "no worker",
     "clock": "no scheduler",
     "lookups": "overdue lookups",
-    "actions": "overdue emails",
 }
 
 
@@ -158,9 +165,11 @@ def rule_warnings(connection: Connection, settings: Settings) -> list[str]:
 def outage_line(outage: Outage) -> str:
     """Return why actions of a kind cannot be performed, with the server's answer."""
     answer = f" ({outage.answer})" if outage.answer else ""
-    what = outage.kind.replace(":", " to ")
+    kind, _, endpoint = outage.kind.partition(":")
+    what = f"{noun_of([kind])}{f' to {endpoint}' if endpoint else ''}"
+    done = "sent" if kind in {email.KIND, webhook.KIND} else "written"
     return (
-        f"no {what} can be sent since {outage.since:%Y-%m-%d %H:%M} UTC, {outage.reason}: "
+        f"no {what} can be {done} since {outage.since:%Y-%m-%d %H:%M} UTC, {outage.reason}: "
         f"{EXPLANATIONS[outage.reason].sentence}{answer}; next try {outage.until:%H:%M} UTC"
     )
 
@@ -202,7 +211,10 @@ def _part_needs(connection: Connection, parts: Mapping[str, str]) -> Iterator[Ne
         if condition == READY:
             continue
         if name != MAIL:
-            yield Need(name, _PARTS.get(name, name), f"{name}: {condition}")
+            label = _PARTS.get(name, name)
+            if name == "actions":
+                label = f"overdue {noun_of(kinds_of_open(connection))}s"
+            yield Need(name, label, f"{name}: {condition}")
             continue
         for outage in outages_now(connection).values():
             if outage.kind == email.KIND:
@@ -235,6 +247,7 @@ def _monitoring_needs(monitoring: MonitoringNow | None) -> Iterator[Need]:
 
 def _decision_needs(found: Undecided) -> Iterator[Need]:
     """Yield what a person has to decide or check: held, unknown and failed work."""
+    kinds_held = found.kinds.get(ActionState.HELD, ())
     held = {
         reason: number
         for reason, number in found.actions.get(ActionState.HELD, {}).items()
@@ -242,27 +255,20 @@ def _decision_needs(found: Undecided) -> Iterator[Need]:
     }
     restored = held.pop(Reason.RESTORED, 0)
     if restored:
+        emails = number_of(restored, kinds_held)
         says = (
-            f"{_emails(restored)} may have been sent before the ledger was restored: check, then"
+            f"{emails} may have been sent before the ledger was restored: check, then"
             " `coursebell release --reason restored` or `coursebell skip --reason restored`"
         )
-        yield Need("restored", f"{_emails(restored)} held after a restore", says, restored)
+        yield Need("restored", f"{emails} held after a restore", says, restored)
     if held:
-        emails = _emails(sum(held.values()))
+        emails = number_of(sum(held.values()), kinds_held)
         says = f"{emails} held ({_reasons(held)}): `coursebell held` lists them"
         yield Need("held", f"{emails} held", says, sum(held.values()))
-    unknown = sum(found.actions.get(ActionState.UNKNOWN, {}).values())
-    if unknown:
-        says = (
-            f"{_emails(unknown)} may have been sent or not. To list them: "
-            "`coursebell resend --failed handover-unknown --i-checked --since 365d --dry-run`. "
-            "Ask the member or check the mail server's log. If an email did not arrive: "
-            "`coursebell resend --i-checked` with its ID"
-        )
-        yield Need("unknown", f"{_emails(unknown)} unknown", says, unknown)
+    yield from _unknown_needs(found)
     failed = found.actions.get(ActionState.FAILED, {})
     if failed:
-        emails = _emails(sum(failed.values()))
+        emails = number_of(sum(failed.values()), found.kinds.get(ActionState.FAILED, ()))
         [code] = failed if len(failed) == 1 else ["CODE"]
         says = (
             f"{emails} failed ({_reasons(failed)}): "
@@ -277,8 +283,18 @@ def _decision_needs(found: Undecided) -> Iterator[Need]:
         yield Need(LOOKUPS_FAILED, f"{what} failed", says, number)
 
 
-def _emails(number: int) -> str:
-    return "1 email" if number == 1 else f"{number} emails"
+def _unknown_needs(found: Undecided) -> Iterator[Need]:
+    unknown = sum(found.actions.get(ActionState.UNKNOWN, {}).values())
+    if unknown:
+        kinds = found.kinds.get(ActionState.UNKNOWN, ())
+        what, one = number_of(unknown, kinds), noun_of(kinds)
+        says = (
+            f"{what} may have been sent or not. To list them: "
+            "`coursebell resend --failed handover-unknown --i-checked --since 365d --dry-run`. "
+            f"{_CHECKS.get(one, _CHECK_ALL)}. If {'an' if one[0] in 'ae' else 'a'} {one} did not "
+            "arrive: `coursebell resend --i-checked` with its ID"
+        )
+        yield Need("unknown", f"{what} unknown", says, unknown)
 
 
 def _reasons(counts: Mapping[str, int]) -> str:

@@ -19,7 +19,8 @@ from ledger.interventions import (
     skip_held,
     states_of,
 )
-from ledger.queries import EmailFilter, EmailView, filtered_emails, undecided
+from ledger.queries import EmailFilter, EmailView, filtered_emails
+from ledger.undecided import undecided
 from schemas.actions import OPEN_ACTIONS, ActionState, Mode
 from schemas.reasons import EXPLANATIONS, HOLD_REASONS, Reason
 from service.cli.common import (

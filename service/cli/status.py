@@ -1,6 +1,6 @@
 """`coursebell status`: what needs a person, then a one-line summary, then the details."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
@@ -14,8 +14,10 @@ from ledger.monitoring import REFUSALS_SHOWN_FOR, Refused, refused_since
 from ledger.outages import Outage, SourceOutage, outages_now, source_outages, source_pause
 from ledger.pauses import Pause, open_pauses
 from ledger.queries import Totals, count_totals
+from ledger.undecided import kinds_of_open
 from schemas.actions import ActionState, LookupState
 from schemas.reasons import EXPLANATIONS, Reason
+from schemas.rules import Rules
 from schemas.settings import Settings
 from service.cli.common import (
     as_json,
@@ -29,6 +31,7 @@ from service.cli.common import (
 )
 from service.cli.report_words import count_lines
 from service.readiness import readiness
+from workers.actions.registry import noun_of
 from workers.attention import (
     Need,
     bounce_needs,
@@ -64,6 +67,7 @@ class _Snapshot:
     warnings: list[str]
     pauses: list[tuple[Pause, str]]
     reports: list[ReportCount]
+    kinds: set[str]  # of actions that wait or need a person, and of rules
 
 
 @click.command()
@@ -87,7 +91,7 @@ def status(*, as_json: bool) -> None:
 
 
 def _snapshot(settings: Settings, engine: Engine, now: datetime) -> _Snapshot:
-    parts = readiness(settings, engine, now)
+    parts, rules = readiness(settings, engine, now), rules_or_none(settings)
     with reading(engine) as connection:
         monitoring = monitoring_now(connection, settings, now)
         return _Snapshot(
@@ -106,14 +110,19 @@ def _snapshot(settings: Settings, engine: Engine, now: datetime) -> _Snapshot:
                 now,
                 monitoring,
                 [
-                    *reader_needs(connection, settings, rules_or_none(settings), now),
+                    *reader_needs(connection, settings, rules, now),
                     *bounce_needs(connection, settings),
                 ],
             ),
             rule_warnings(connection, settings),
             [(one, pause_line(connection, one)) for one in open_pauses(connection)],
             count_reports(connection, now - _REPORTS),
+            kinds_of_open(connection) | _kinds_of(rules),
         )
+
+
+def _kinds_of(rules: Rules | None) -> set[str]:
+    return {one.action for one in rules.rules} if rules else set()
 
 
 def _plain(found: _Snapshot) -> dict[str, object]:
@@ -153,14 +162,15 @@ def _lines(found: _Snapshot, settings: Settings, now: datetime) -> Iterator[str]
         )
     pause = found.source_pause
     if pause is not None and pause.tries >= SOURCE_FAILS_AFTER:
+        what = f"{noun_of(found.kinds)}s"
         yield (
-            f"  emails wait for Nexudus since {local(pause.since)}, {pause.reason}: "
+            f"  {what} wait for Nexudus since {local(pause.since)}, {pause.reason}: "
             f"{pause.answer}; tried {pause.tries} times, next try {local(pause.until)}"
         )
     if "broker" not in found.parts:
         yield "  there is no broker: worker and scheduler are one process"
     yield from (f"  {line}" for line in count_lines(found.reports, _REPORTS.days))
-    yield from _reasons(found.counted)
+    yield from _reasons(found.counted, found.kinds)
 
 
 def _one_line(mode: str, counted: Totals) -> str:
@@ -179,14 +189,10 @@ def _one_line(mode: str, counted: Totals) -> str:
     )
 
 
-def _reasons(counted: Totals) -> Iterator[str]:
-    for kind, by_state in (("email", counted.actions), ("lookup", counted.lookups)):
+def _reasons(counted: Totals, kinds: Collection[str]) -> Iterator[str]:
+    for noun, by_state in ((noun_of(kinds), counted.actions), ("lookup", counted.lookups)):
         for state, reasons in sorted(by_state.items()):
             for reason, count in sorted(reasons.items()):
                 if reason:
-                    sentence = EXPLANATIONS[Reason(reason)].sentence
-                    yield f"  {_number(count, kind)} {state}, {reason}: {sentence}"
-
-
-def _number(count: int, what: str) -> str:
-    return f"1 {what}" if count == 1 else f"{count} {what}s"
+                    what = f"{count} {noun}{'' if count == 1 else 's'}"
+                    yield f"  {what} {state}, {reason}: {EXPLANATIONS[Reason(reason)].sentence}"

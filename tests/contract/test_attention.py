@@ -7,19 +7,21 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import update
 
 from ledger.checks import CheckKind, begin_check, end_check, fail_check, open_run
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.heartbeats import NO_BROKER, record_heartbeat
-from ledger.interventions import send_again
+from ledger.interventions import close_ended, send_again
 from ledger.lookups import fail_lookup
 from ledger.monitoring import count_refusals
 from ledger.outages import note_outage
 from ledger.outbox import settle_action
 from ledger.people import accept_person
 from ledger.source_state import SignIn, store_sign_in
+from ledger.tables import actions
 from schemas.actions import ActionState, Mode, Outcome
 from schemas.entity import FOLLOWED
 from schemas.reasons import Reason, Refusal
@@ -64,9 +66,11 @@ def codes(engine: Engine) -> list[str]:
     return [need.code for need in needs(engine)]
 
 
-def ended(engine: Engine, lesson_id: int, outcome: Outcome) -> None:
+def ended(engine: Engine, lesson_id: int, outcome: Outcome, kind: str = "email") -> None:
     one = planned(engine, lesson_done(lesson_id), rule=f"rule-{lesson_id}")
     with writing(engine) as connection:
+        is_it = actions.c.id == one.action_id
+        connection.execute(update(actions).where(is_it).values(kind=kind))
         assert settle_action(connection, one, outcome, NOW)
 
 
@@ -99,6 +103,45 @@ def test_emails_held_for_a_decision_need_a_person_and_those_of_observe_mode_do_n
         "failed": "1 email failed",
         "lookups-failed": "1 lookup failed",
     }
+
+
+@pytest.mark.parametrize(
+    ("kinds", "called"),
+    [
+        (["webhook"], "1 webhook"),
+        (["nexudus-note", "nexudus-note"], "2 notes"),
+        (["nexudus-task"], "1 task"),
+        (["email", "webhook"], "2 actions"),
+        (["of-another-program"], "1 action"),
+    ],
+)
+def test_what_needs_a_person_is_called_what_it_is(
+    ledger_engine: Engine, kinds: list[str], called: str
+) -> None:
+    for number, kind in enumerate(kinds):
+        held, unknown = Outcome.held(Reason.TOO_OLD), Outcome.unknown("cut off")
+        for at_once, outcome in enumerate((held, unknown, Outcome.failed(Reason.MAIL_REJECTED))):
+            ended(ledger_engine, 10 * number + at_once + 1, outcome, kind)
+    found = {need.code: need for need in needs(ledger_engine)}
+    assert {one.label for one in found.values()} == {
+        f"{called} held",
+        f"{called} unknown",
+        f"{called} failed",
+    }
+    assert not any("email" in one.says for one in found.values())
+    late = needs(ledger_engine, actions="the oldest was due at noon")[0]
+    noun = called.partition(" ")[2].rstrip("s")
+    assert late.label == f"overdue {noun}s"
+
+
+def test_what_was_closed_does_not_count_for_what_the_others_are_called(
+    ledger_engine: Engine,
+) -> None:
+    ended(ledger_engine, 1, Outcome.failed(Reason.DELIVERY_REFUSED), "webhook")
+    with writing(ledger_engine) as connection:
+        assert close_ended(connection, [1], "ana", NOW) == [1]
+    ended(ledger_engine, 2, Outcome.failed(Reason.MAIL_REJECTED))
+    assert [need.label for need in needs(ledger_engine)] == ["1 email failed"]
 
 
 def test_an_email_that_was_sent_again_needs_a_person_only_if_that_one_does(
@@ -270,6 +313,12 @@ def test_status_begins_with_what_needs_a_person_and_its_exit_code_says_so(
     assert (ill.exit_code, plain.exit_code) == (1, 1)
     assert ill.output.startswith("Needs attention: 1 email held; 1 email unknown.\nsending: 0 sent")
     assert "\n! 1 email held (1 flood-guard): `coursebell held` lists them\n" in ill.output
+    assert "\n  1 email held, flood-guard: " in ill.output
+    ended(engine, 9, Outcome.skipped(Reason.KIND_OFF))
+    rules = here["COURSEBELL_RULES"] = str(Path(here["COURSEBELL_DATA_DIR"]) / "rules.yaml")
+    note = "  - {name: note, event: enrolled, action: nexudus-note, text: Welcome}\n"
+    Path(rules).write_text(f"version: 1\nrules:\n{note}", encoding="utf-8")
+    assert "\n  1 action skipped, kind-off: " in run_status(here).output
     found: list[dict[str, Any]] = json.loads(plain.output)["needs_attention"]
     assert [need["code"] for need in found] == ["held", "unknown"]
     web = make_web(load_settings(here))

@@ -9,8 +9,8 @@ import pytest
 
 from ledger.engine import lock_decisions, reading, writing
 from ledger.heartbeats import Gap, open_gap
-from ledger.queries import undecided
 from ledger.tables import lookups
+from ledger.undecided import undecided
 from schemas.actions import LookupState
 from schemas.entity import Entity
 from service.cli.selection import arguments_of

@@ -40,7 +40,6 @@ from ledger.outbox import (
     next_action_at,
 )
 from ledger.outcomes import events_by_key, first_lessons, outcomes_of
-from ledger.queries import undecided
 from ledger.record_queries import ids_below, known_among
 from ledger.records import is_answered, present_below
 from ledger.report_queries import (
@@ -63,6 +62,7 @@ from ledger.tables import (
     notifications,
     records,
 )
+from ledger.undecided import undecided
 from schemas.entity import Entity
 from schemas.events import EventKind
 from schemas.reasons import Reason

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from ledger.choices import address_keys, choices_of, mailbox_hash, store_choices
 from ledger.engine import Engine, reading, writing
@@ -11,7 +12,9 @@ from ledger.sending_rate import end_turns
 from ledger.suppressions import lift, suppression_of
 from ledger.tables import mail_reports
 from schemas.choices import ALL, Choice, Choices, report_choice
+from schemas.errors import ChannelUnavailable
 from schemas.mail_reports import MailReport, Provider, ReportKind
+from schemas.reasons import Reason
 from schemas.settings import SendingRate
 from tests.contract.ledger_rig import BOTH, rows
 from tests.contract.report_rig import KEY, OPS, ReportDesk
@@ -226,3 +229,13 @@ def test_a_complaint_about_an_alert_stops_what_operators_get_unless_they_chose_i
         report_choice("summary"): False,
         report_choice("trouble"): True,
     }
+
+
+def test_a_mail_server_that_a_report_finds_down_is_logged_once(desk: ReportDesk) -> None:
+    desk.space.mailer.fail_next(ChannelUnavailable(Reason.MAIL_UNREACHABLE, "refused"))
+    with capture_logs() as logs:
+        desk.at(MONDAY)
+        desk.at(MONDAY + 30 * MINUTE)
+    found = [line["event"] for line in logs if line["event"].startswith("mail.")]
+    assert found == ["mail.stopped", "mail.restored"]
+    assert sorted(went(desk)) == sorted([RITA, TEAM, OTHER])

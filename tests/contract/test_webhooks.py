@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 from standardwebhooks import Webhook
+from structlog.testing import capture_logs
 
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, reading, writing
@@ -232,14 +233,19 @@ def test_an_endpoint_that_fails_stops_neither_others_nor_emails(space: PostingSp
     space.crm.answer(500)
     for number in (1, 2, 3):
         space.enrol(number)
-    space.work()
+    with capture_logs() as logs:
+        space.work()
+    [error] = [line for line in logs if line["log_level"] == "error"]
+    assert (error["event"], error["kind"]) == ("channel.stopped", "webhook:crm")
     assert len(space.crm.arrived) == 1
     assert len(space.chat.arrived) == 3
     assert len(space.mailer.caught) == 3
     with reading(space.engine) as connection:
         [(channel, outage)] = outages_now(connection).items()
     assert (channel, outage.reason, outage.answer) == ("webhook:crm", Reason.DELIVERY_DOWN, "500")
-    space.later(minutes=1)
+    with capture_logs() as logs:
+        space.later(minutes=1)
+    assert "channel.restored" in {line["event"] for line in logs}
     assert space.ends()["endpoint:crm"] == [SENT] * 3
     ids = [one.headers["webhook-id"] for one in space.crm.arrived]
     assert (len(ids), len(set(ids))) == (4, 3)  # the repeat has the id of the first try

@@ -4,7 +4,7 @@ A kind's class is imported when it is needed: a program that only checks rules d
 performs actions, which takes long to import.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
@@ -20,22 +20,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of action: its class, as `module:name`, and what its rules may say."""
+    """A kind of action: its class, as `module:name`, what rules may say, and what one is called."""
 
     action: str
     form: KindForm = field(default_factory=KindForm)
+    noun: str = "action"
 
 
-_ENDPOINT = frozenset({"endpoint"})
+_EMAIL = KindForm(email.TEMPLATES)
+_POST = KindForm(keys=frozenset({"endpoint"}))
 _NOTE = KindForm(keys=frozenset({"text"}), to=RECORD)
 _TASK = KindForm(keys=frozenset({"text", "responsible"}), to=STAFF)
 # One line for each kind.
 KINDS: Mapping[str, Kind] = {
-    email.KIND: Kind("workers.actions.email.action:EmailAction", KindForm(email.TEMPLATES)),
-    webhook.KIND: Kind("workers.actions.webhook.action:WebhookAction", KindForm(keys=_ENDPOINT)),
-    "nexudus-note": Kind("workers.actions.nexudus_note.action:NexudusNoteAction", _NOTE),
-    "nexudus-task": Kind("workers.actions.nexudus_task.action:NexudusTaskAction", _TASK),
+    email.KIND: Kind("workers.actions.email.action:EmailAction", _EMAIL, "email"),
+    webhook.KIND: Kind("workers.actions.webhook.action:WebhookAction", _POST, "webhook"),
+    "nexudus-note": Kind("workers.actions.nexudus_note.action:NexudusNoteAction", _NOTE, "note"),
+    "nexudus-task": Kind("workers.actions.nexudus_task.action:NexudusTaskAction", _TASK, "task"),
 }
+
+
+def noun_of(kinds: Collection[str]) -> str:
+    """Return what actions of these kinds are called, such as `email`; several kinds are actions."""
+    nouns = {KINDS[one].noun if one in KINDS else "action" for one in kinds}
+    return nouns.pop() if len(nouns) == 1 else "action" if nouns else KINDS[email.KIND].noun
+
+
+def number_of(count: int, kinds: Collection[str]) -> str:
+    """Return such as `1 email`, `5 webhooks`, or `5 actions` of several kinds."""
+    return f"{count} {noun_of(kinds)}{'' if count == 1 else 's'}"
 
 
 def action_classes() -> "dict[str, type[Action]]":

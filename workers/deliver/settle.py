@@ -27,6 +27,7 @@ from schemas.errors import (
     frames_of,
 )
 from schemas.reasons import Reason
+from workers.actions import email
 from workers.actions.base import Checkpoints, DeliveryReasons, Prepared, SourceSession
 from workers.deliver.context import DeliveryTools, refusal_now
 from workers.leases import LeaseLost
@@ -179,16 +180,27 @@ def _settle(
         if not settled:
             settled = is_settled_as(connection, claimed.action_id, outcome)
     if outage is not None and is_new:
-        _log.error(
-            "mail.stopped",
-            kind=outage.kind,
-            reason=outage.reason.value,
-            error=str(result),
-            next_try=outage.until.isoformat(),
-        )
+        log_stopped(outage, str(result))
     if is_over:
-        _log.info("mail.restored", kind=_channel(claimed))
+        log_restored(_channel(claimed))
     return outcome if settled else None
+
+
+def log_stopped(outage: Outage, error: str) -> None:
+    """Log once that nothing goes through a channel any more."""
+    _log.error(
+        "mail.stopped" if outage.kind == email.KIND else "channel.stopped",
+        kind=outage.kind,
+        reason=outage.reason.value,
+        error=error,
+        next_try=outage.until.isoformat(),
+    )
+
+
+def log_restored(channel: str) -> None:
+    """Log that a channel works again."""
+    event = "mail.restored" if channel == email.KIND else "channel.restored"
+    _log.info(event, kind=channel)
 
 
 def _channel(claimed: ClaimedAction) -> str:

@@ -36,7 +36,14 @@ from workers.actions.email import KIND
 from workers.actions.email.action import EmailAction, ReportKey
 from workers.actions.email.letter import ReportFrame
 from workers.actions.email.message import REPORT, Addressee, StreamHead
-from workers.deliver.settle import NoLongerWanted, hand_over, later_or_failed, refused
+from workers.deliver.settle import (
+    NoLongerWanted,
+    hand_over,
+    later_or_failed,
+    log_restored,
+    log_stopped,
+    refused,
+)
 from workers.leases import LeaseLost
 from workers.reports.compose import Draft, Keep, compose_now, objection_to
 from workers.reports.refresh import refresh_host
@@ -233,8 +240,8 @@ def _record(
             if isinstance(outcome, DeliveryUnavailable):
                 outcome = _after_failure(tools, connection, claimed, outcome, now)
             is_done = outcome.state is ActionState.DONE
-            if is_done:
-                end_outage(connection, KIND, now)
+            if is_done and end_outage(connection, KIND, now):
+                log_restored(KIND)
             is_ours = settle_report(connection, claimed, outcome, now)
             if is_ours and is_done:
                 keep(connection, now)
@@ -259,7 +266,7 @@ def _after_failure(
     if isinstance(error, ChannelUnavailable):
         reason, known = error.reason, outages_now(connection).get(KIND)
         if reason not in reasons.maybe_own:
-            outage, _ = note_outage(
+            outage, is_new = note_outage(
                 connection,
                 KIND,
                 reason,
@@ -267,6 +274,8 @@ def _after_failure(
                 now,
                 lambda failures: outage_wait_s(reason, failures, asked_s=error.retry_after_s),
             )
+            if is_new:
+                log_stopped(outage, str(error))
             return Outcome.waiting(outage.until, reason, str(error))
         if known is not None and known.reason is reason:
             wait = timedelta(seconds=outage_wait_s(reason, known.tries + 1))

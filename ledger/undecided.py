@@ -1,0 +1,67 @@
+"""What may need a person: held, unknown and failed actions, and failed lookups, in numbers."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, Table, TextClause, func, select
+
+from ledger.tables import (
+    FAILED_LOOKUPS,
+    UNDECIDED_ACTIONS,
+    UNFINISHED_ACTIONS,
+    actions,
+    lookups,
+)
+from schemas.actions import LookupState
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """What may need a person: held, unknown and failed actions, and failed lookups.
+
+    Actions are counted by state, then by reason ("" for none), lookups by reason. `kinds` are those
+    of the actions in each state.
+    """
+
+    actions: dict[str, dict[str, int]]
+    lookups: dict[str, int]
+    kinds: dict[str, set[str]]
+
+
+def undecided(connection: Connection) -> Undecided:
+    """Count what may need a person. Emails that were resent or closed no longer count."""
+    again = actions.alias("again")
+    is_sent_again = select(again.c.id).where(again.c.resend_of == actions.c.id).exists()
+    is_open = actions.c.closed_at.is_(None)
+    ended = _by_state(connection, lookups, FAILED_LOOKUPS)
+    return Undecided(
+        _by_state(connection, actions, UNDECIDED_ACTIONS, ~is_sent_again, is_open),
+        ended.get(LookupState.FAILED, {}),
+        _kinds_by_state(connection, UNDECIDED_ACTIONS, ~is_sent_again, is_open),
+    )
+
+
+def kinds_of_open(connection: Connection) -> set[str]:
+    """Return the kinds of the actions that are not finished, or may need a person."""
+    both = (_kinds_by_state(connection, one) for one in (UNFINISHED_ACTIONS, UNDECIDED_ACTIONS))
+    return {kind for found in both for kinds in found.values() for kind in kinds}
+
+
+def _kinds_by_state(
+    connection: Connection, *where: ColumnElement[bool] | TextClause
+) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    both = select(actions.c.state, actions.c.kind).where(*where).distinct()
+    for state, kind in connection.execute(both):
+        found.setdefault(state, set()).add(kind)
+    return found
+
+
+def _by_state(
+    connection: Connection, table: Table, *where: ColumnElement[bool] | TextClause
+) -> dict[str, dict[str, int]]:
+    counting = select(table.c.state, table.c.reason, func.count().label("number")).where(*where)
+    rows = connection.execute(counting.group_by(table.c.state, table.c.reason))
+    counted: dict[str, dict[str, int]] = {}
+    for row in rows:
+        counted.setdefault(row.state, {})[row.reason or ""] = row.number
+    return counted
