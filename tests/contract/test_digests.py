@@ -32,7 +32,7 @@ from schemas.reasons import Reason
 from tests.builders.records import NOON, course
 from tests.contract.ledger_rig import BOTH
 from tests.contract.report_rig import KEY, ReportDesk
-from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
+from tests.contract.study_rig import COURSE_ID, SHIPPED, Space, coworker, rules_of
 from workers.deliver.claim import sweep
 from workers.reports.compose import compose
 
@@ -281,7 +281,7 @@ def test_nothing_of_courses_that_were_not_just_read_is_written(desk: ReportDesk)
     report = Report(1, plan, MONDAY, ActionState.PLANNED, None, 0, None, None)
     with reading(desk.space.engine) as connection:
         found = compose(desk.tools, connection, report, MONDAY)
-    assert found == Outcome.waiting(MONDAY + timedelta(minutes=2), Reason.CHANGED_MEANWHILE)
+    assert found == Outcome.waiting(MONDAY + timedelta(minutes=15), Reason.CHANGED_MEANWHILE)
 
 
 def test_a_host_who_lost_all_courses_gets_nothing(desk: ReportDesk) -> None:
@@ -289,6 +289,51 @@ def test_a_host_who_lost_all_courses_gets_nothing(desk: ReportDesk) -> None:
     replace_host(desk, *range(101, 146))
     desk.at(MONDAY)
     assert (desk.ends()[0], digests(desk)) == (("for-hosts", "skipped", "nothing-happened"), [])
+
+
+def test_who_hosts_a_course_since_this_morning_gets_the_digest_about_it(desk: ReportDesk) -> None:
+    study(desk)
+    desk.at(MONDAY - HOUR)
+    hosted_by_another(desk)
+    desk.space.source.have(Entity.COWORKER, coworker(501, email="joel@example.org"))
+    desk.at(MONDAY)
+    desk.at(MONDAY + timedelta(minutes=1))
+    assert digests(desk) == [("joel@example.org", "Freelance Finance: last week")]
+    assert desk.ends() == [
+        ("for-hosts", "skipped", "nothing-happened"),
+        ("for-hosts", "done", None),
+    ]
+
+
+def test_a_course_that_cannot_be_read_is_counted_and_delays_no_digest(desk: ReportDesk) -> None:
+    host_many(desk, 3)
+    desk.space.source.break_record(Entity.COURSE, 101)
+    desk.at(MONDAY)
+    assert digests(desk) == [(RITA, "Your courses last week")]
+    text = desk.text()
+    assert "1 more course\n" in text
+    assert "Person 101" not in text
+    assert "Person 102" in text
+
+
+def test_a_digest_about_nothing_but_courses_that_cannot_be_read_waits(desk: ReportDesk) -> None:
+    study(desk)
+    desk.space.source.break_record(Entity.COURSE, COURSE_ID)
+    desk.at(MONDAY)
+    assert desk.ends() == [("for-hosts", "waiting", "nexudus-down")]
+    desk.space.source.mend_record(Entity.COURSE, COURSE_ID)
+    desk.at(MONDAY + timedelta(minutes=15))
+    assert digests(desk) == [(RITA, "Freelance Finance: last week")]
+
+
+def test_a_course_of_which_nexudus_shows_an_older_version_is_read_once(desk: ReportDesk) -> None:
+    study(desk)
+    older = course(host_id=HOST_ID, host_name="Rita Okafor", updated_at=NOON - 400 * DAY)
+    desk.space.source.have(Entity.COURSE, older)
+    desk.space.source.asked.clear()
+    desk.at(MONDAY)
+    assert [kind for kind, _ in desk.space.source.asked].count(Entity.COURSE) == 1
+    assert desk.ends()[0][1] in {"done", "waiting"}
 
 
 def read_late(desk: ReportDesk, number: int, enrolled_at: datetime, read_at: datetime) -> None:

@@ -54,7 +54,7 @@ from workers.zones import own_zone
 
 _TOO_OLD = timedelta(days=7)  # after the end of its period
 _AGAIN = timedelta(hours=1)  # during a pause, which may end at any time
-_SOON = timedelta(minutes=2)  # for courses that are to be read first
+_READ_AGAIN = timedelta(minutes=15)  # courses that could not be read just now
 
 
 Keep: TypeAlias = Callable[[Connection, datetime], None]
@@ -227,7 +227,7 @@ def _digest(
     if not found:
         return Outcome.skipped(Reason.NOTHING_HAPPENED)
     if not news:
-        return Outcome.waiting(now + _SOON, Reason.CHANGED_MEANWHILE)
+        return Outcome.waiting(now + _READ_AGAIN, Reason.CHANGED_MEANWHILE)
     tags: tuple[str | None, ...] = (tools.settings.language,)
     course = still_there(record_of(connection, Entity.COURSE, news[0].course_id), Course)
     if is_to_host and course is not None:

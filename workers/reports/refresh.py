@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from ledger.engine import lock_decisions, reading, writing
+from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.intake import Origin, store_notifications
-from ledger.reports import Report
+from ledger.reports import Report, plan_report
 from schemas.actions import HOST, Outcome
 from schemas.entity import Entity
-from schemas.errors import SourceError
+from schemas.errors import RecordStuck, RecordUnreadable, SourceError
 from schemas.notification import Notification
 from schemas.reasons import Reason
 from workers.deliver.language import refresh_languages
@@ -16,6 +16,8 @@ from workers.lookup.commit import keep_findings
 from workers.lookup.read import FRESH, Findings, Reader
 from workers.reports.compose import just_read, scope_of
 from workers.reports.digest_text import MOST_COURSES, MOST_TITLES
+from workers.reports.plan import reports_of_period
+from workers.reports.schedule import Period
 from workers.reports.study import CourseNews, is_on_course, news_of, one_to_write_to
 from workers.reports.tools import ReportTools
 from workers.retries import LOOK_PATIENCE_S, source_reason
@@ -41,16 +43,16 @@ def refresh_host(tools: ReportTools, claimed: Report, now: datetime) -> Outcome 
         with tools.lend(patience) as source:
             reader = Reader(tools.engine, source, Findings(now), keep, tools.locks)
             reader.person(host_id, FRESH)
-            _read_courses(tools, claimed, reader)
+            told = _read_courses(tools, claimed, reader)
             with writing(tools.engine) as connection:
                 lock_decisions(connection)
                 keep_findings(connection, reader.findings, now)
-            news = _news(tools, claimed)
-            if news:
-                refresh_languages(reader, host_id, news[0].course_id, lambda _: True)
+                _plan_for_new_hosts(connection, tools, claimed, now)
+            if told:
+                refresh_languages(reader, host_id, told[0].course_id, lambda _: True)
             # Of another reader, since only a lookup may store an enrolment that changed.
             apart = Reader(tools.engine, source, Findings(now), keep, tools.locks)
-            if _notes_who_left(apart, news):
+            if _notes_who_left(apart, told):
                 return Outcome.waiting(now + _DECIDED, Reason.CHANGED_MEANWHILE)
     except SourceError as error:
         return Outcome.waiting(now + _AGAIN, source_reason(error), str(error))
@@ -64,23 +66,41 @@ def _news(tools: ReportTools, claimed: Report) -> list[CourseNews]:
         return news_of(connection, scope) if scope else []
 
 
-def _read_courses(tools: ReportTools, claimed: Report, reader: Reader) -> None:
+def _read_courses(tools: ReportTools, claimed: Report, reader: Reader) -> list[CourseNews]:
     """Read the courses that the digest names, and those in place of any that has another host.
 
-    It ends because each is read once. A source too slow for all raises, and those that were found
-    to have another host are not read again at the next try.
+    Returns those it can name. One that cannot be read by itself is left out, unless all are so.
+    Each is read once. A source too slow for all raises, and those that were found to have another
+    host are not read again at the next try.
     """
+    tried: set[int] = set()
+    unreadable: SourceError | None = None
     while True:
         shown = _news(tools, claimed)[:_MOST_READ]
         with reading(tools.engine) as connection:
-            fresh = {
-                one.course_id for one in just_read(connection, shown, reader.findings.asked_at)
-            }
-        unread = [one.course_id for one in shown if one.course_id not in fresh]
+            fresh = just_read(connection, shown, reader.findings.asked_at)
+        unread = {one.course_id for one in shown} - {one.course_id for one in fresh} - tried
         if not unread:
-            return
-        for course_id in unread:
-            reader.course(course_id, FRESH)
+            if unreadable is not None and not fresh:
+                raise unreadable
+            return fresh
+        for course_id in sorted(unread):
+            tried.add(course_id)
+            try:
+                reader.course(course_id, FRESH)
+            except (RecordUnreadable, RecordStuck) as error:
+                unreadable = error
+
+
+def _plan_for_new_hosts(
+    connection: Connection, tools: ReportTools, claimed: Report, now: datetime
+) -> None:
+    """Plan the digest of this period for hosts whose course had another when it was planned."""
+    begin, end = claimed.plan.period_from, claimed.plan.period_to
+    if begin is not None and end is not None:
+        period = Period(begin, end)
+        for plan in reports_of_period(connection, tools, claimed.plan.name, "", period):
+            plan_report(connection, plan, now)
 
 
 def _notes_who_left(reader: Reader, news: Sequence[CourseNews]) -> bool:
@@ -89,7 +109,10 @@ def _notes_who_left(reader: Reader, news: Sequence[CourseNews]) -> bool:
     if found is None:
         return False
     enrolment_id = found.member.enrolment_id
-    enrolment = reader.enrolment(enrolment_id, FRESH)
+    try:
+        enrolment = reader.enrolment(enrolment_id, FRESH)
+    except (RecordUnreadable, RecordStuck):
+        return False  # what is stored of it counts
     if enrolment is not None and is_on_course(enrolment):
         return False
     left = Notification(Entity.COURSE_MEMBER, enrolment_id)
