@@ -41,9 +41,9 @@ def digest_content(
     parts += [Paragraph((to_do,))] if to_do else []
     for one in told:
         parts += _section(one, write)
-    parts += _others([one.title for one in others[:MOST_TITLES]], len(others) + unread, write)
     if any(one.stuck.count for one in told):
         parts.append(Paragraph((_stuck_means(digest.stuck_after_s, write),)))
+    parts += _others([one.title for one in others[:MOST_TITLES]], len(others) + unread, write)
     return Content(subject, subject, (to_do or when,), tuple(parts))
 
 
@@ -99,7 +99,7 @@ def _section(news: CourseNews, write: Writer) -> Iterator[Part]:
 def _others(titles: Sequence[str], number: int, write: Writer) -> Iterator[Part]:
     """Yield how many courses are not told about, and the titles of the first."""
     if number:
-        yield Paragraph((write.plural("{number} more course", "{number} more courses", number),))
+        yield Heading(write.plural("{number} more course", "{number} more courses", number))
     if titles:
         more = number - len(titles)
         rest = (write.plural("and {number} other", "and {number} others", more),) if more else ()
