@@ -1,7 +1,7 @@
-"""Queries of lookups that are not done: of named records, or of an enrolment and its lessons."""
+"""Queries of lookups that are not done: of named records, or of enrolments and their lessons."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,8 +49,12 @@ class OpenLookup:
     lesson_id: int | None
 
 
-def open_lookups(connection: Connection, course_member_id: int) -> list[OpenLookup]:
-    """Return the lookups of an enrolment and of its lessons that are unfinished or failed."""
+def open_lookups(connection: Connection, course_member_ids: Collection[int]) -> list[OpenLookup]:
+    """Return the lookups of enrolments and of their lessons that are unfinished or failed."""
+    return [one for some in chunks(course_member_ids) for one in _open_lookups(connection, some)]
+
+
+def _open_lookups(connection: Connection, course_member_ids: list[int]) -> list[OpenLookup]:
     lesson = Entity.COMPLETED_LESSON
     columns = (
         *(lookups.c.entity, lookups.c.record_id, lookups.c.state, lookups.c.due_at),
@@ -60,7 +64,7 @@ def open_lookups(connection: Connection, course_member_id: int) -> list[OpenLook
     missing = case((records.c.gone_at.is_not(None), records.c.lesson_id))
     of_enrolment = select(*columns, null().label("lesson_id")).where(
         lookups.c.entity == Entity.COURSE_MEMBER,
-        lookups.c.record_id == course_member_id,
+        lookups.c.record_id.in_(course_member_ids),
         is_open,
     )
     of_lessons = (
@@ -71,7 +75,7 @@ def open_lookups(connection: Connection, course_member_id: int) -> list[OpenLook
         )
         .where(
             records.c.entity == lesson,
-            records.c.course_member_id == course_member_id,
+            records.c.course_member_id.in_(course_member_ids),
             lookups.c.entity == lesson,
             is_open,
         )

@@ -1,6 +1,6 @@
-"""Read-only queries for commands and pages: emails, a person's history, totals."""
+"""Read-only queries for commands and pages: emails, what needs a person, totals."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,6 @@ from ledger.engine import chunks
 from ledger.tables import (
     UNDECIDED_ACTIONS,
     UNFINISHED_ACTIONS,
-    action_events,
     actions,
     attempts,
     copies,
@@ -200,117 +199,58 @@ def last_detail(connection: Connection, action_id: int) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptView:
-    """One row in the history of an action: one attempt, or `tries` for one reason, since `at`."""
+class DayCounts:
+    """How many emails were sent and left out in a time, and how many wait now."""
 
-    at: datetime
-    outcome: str
-    reason: str | None
-    detail: str | None
-    tries: int
+    sent: int
+    not_sent: int
+    waiting: int
 
 
-@dataclass(frozen=True, slots=True)
-class ActionView:
-    """One action: its state, its reason and its history. `title` is its copy's.
+def count_day(connection: Connection, kind: str, since: datetime, until: datetime) -> DayCounts:
+    """Count the actions of one kind that ended in this time, and those that wait."""
+    ended = dict[str, int](
+        connection.execute(
+            select(actions.c.state, func.count())
+            .where(
+                actions.c.finished_at >= since,
+                actions.c.finished_at < until,
+                actions.c.kind == kind,
+            )
+            .group_by(actions.c.state)
+        ).all()
+    )
+    waiting = connection.scalar(
+        select(func.count()).select_from(actions).where(UNFINISHED_ACTIONS, actions.c.kind == kind)
+    )
+    return DayCounts(
+        ended.get(ActionState.DONE, 0), ended.get(ActionState.SKIPPED, 0), waiting or 0
+    )
 
-    `was_resent`: a later one repeats it. `audience` is whom it is to, None if to the person it is
-    about, and `recipient` the address of its copy.
+
+def needing_person(
+    connection: Connection, held_for: Collection[Reason], most: int
+) -> list[EmailView]:
+    """Return the newest actions that need a person: failed, unknown, or held for these reasons.
+
+    Those that were resent or closed need nobody.
     """
-
-    action_id: int
-    rule: str
-    template: str | None
-    state: str
-    reason: str | None
-    due_at: datetime
-    finished_at: datetime | None
-    receipt: str | None
-    title: str | None = field(repr=False)
-    tries: tuple[AttemptView, ...]
-    was_resent: bool = False
-    audience: str | None = None
-    recipient: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class EventView:
-    """One event and its actions, or the reason why there is none."""
-
-    event_id: int
-    kind: str
-    happened_at: datetime
-    found_at: datetime
-    course_id: int
-    course_member_id: int
-    lesson_id: int | None
-    reason: str | None
-    actions: tuple[ActionView, ...]
-
-
-def history_of(connection: Connection, coworker_id: int) -> list[EventView]:
-    """Return all events of one person, the earliest first."""
-    rows = connection.execute(
-        select(events)
-        .where(events.c.coworker_id == coworker_id)
-        .order_by(events.c.happened_at, events.c.id)
-    ).all()
-    by_event = _actions_by_event(connection, [row.id for row in rows])
-    return [
-        EventView(
-            row.id,
-            row.kind,
-            row.happened_at,
-            row.found_at,
-            row.course_id,
-            row.course_member_id,
-            row.lesson_id,
-            row.reason,
-            tuple(by_event.get(row.id, ())),
-        )
-        for row in rows
-    ]
-
-
-def _actions_by_event(
-    connection: Connection, event_ids: Sequence[int]
-) -> dict[int, list[ActionView]]:
-    rows = connection.execute(
-        select(action_events.c.event_id, actions, copies.c.title, copies.c.recipient)
-        .join(actions, actions.c.id == action_events.c.action_id)
-        .outerjoin(copies, copies.c.action_id == actions.c.id)
-        .where(action_events.c.event_id.in_(event_ids))
-        .order_by(actions.c.id)
-    ).all()
-    tries: dict[int, list[AttemptView]] = {}
-    for row in connection.execute(
-        select(attempts)
-        .where(attempts.c.action_id.in_({row.id for row in rows}))
-        .order_by(attempts.c.id)
+    again = actions.alias("later")
+    is_sent_again = select(again.c.id).where(again.c.resend_of == actions.c.id).exists()
+    ended = and_(actions.c.closed_at.is_(None), ~is_sent_again)
+    found: list[int] = []
+    for state, condition in (
+        (ActionState.HELD, actions.c.reason.in_(held_for)),
+        (ActionState.FAILED, ended),
+        (ActionState.UNKNOWN, ended),
     ):
-        tries.setdefault(row.action_id, []).append(
-            AttemptView(row.at, row.outcome, row.reason, row.detail, row.tries)
+        found += connection.scalars(
+            select(actions.c.id)
+            .where(UNDECIDED_ACTIONS, actions.c.state == state, condition)
+            .order_by(actions.c.id.desc())
+            .limit(most)
         )
-    resent = {row.resend_of for row in rows}
-    by_event: dict[int, list[ActionView]] = {}
-    for row in rows:
-        view = ActionView(
-            row.id,
-            row.rule,
-            row.template,
-            row.state,
-            row.reason,
-            row.due_at,
-            row.finished_at,
-            row.receipt,
-            row.title,
-            tuple(tries.get(row.id, ())),
-            row.id in resent,
-            row.audience,
-            row.recipient,
-        )
-        by_event.setdefault(row.event_id, []).append(view)
-    return by_event
+    return emails_of(connection, sorted(found, reverse=True)[:most])[::-1]
 
 
 @dataclass(frozen=True, slots=True)

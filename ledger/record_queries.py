@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     Connection,
     Row,
-    Select,
     Table,
     and_,
     bindparam,
@@ -21,7 +20,6 @@ from sqlalchemy import (
 )
 
 from ledger.engine import MANY_AT_ONCE, among, chunks
-from ledger.people import may_contain
 from ledger.records import (
     IS_HERE,
     REFERENCES,
@@ -31,13 +29,12 @@ from ledger.records import (
     StoredRecord,
     stored_where,
 )
-from ledger.tables import NAMED_RECORDS, events, lookups, records
+from ledger.tables import events, lookups, records
 from schemas.actions import LookupState
 from schemas.entity import NO_REFERENCES, Entity, References
 from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson, Record, load_record
-from schemas.text import folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +44,6 @@ class EarlierEnrolment:
     course_member_id: int
     course_id: int | None
     created_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class ListedMember:
-    """A member as lists of enrolments show them. Their own record may never have been read."""
-
-    coworker_id: int
-    full_name: str
 
 
 def count_seen(connection: Connection, entity: Entity) -> int:
@@ -141,44 +130,16 @@ def update_names(connection: Connection, entity: Entity, versions: Sequence[Seen
         )
 
 
-def members_by_name(connection: Connection, part: str) -> list[ListedMember]:
-    """Return all members of enrolments whose name contains this, by Id.
-
-    Members whose enrolments are all gone are included only if they have an event. Names are
-    compared by `folded`.
-    """
-    wanted = folded(part)
-    if not wanted:
-        return []
-    happened = exists().where(events.c.coworker_id == records.c.coworker_id)
-    rows = connection.execute(
-        _names_of_members()
-        .where(may_contain(connection, records.c.full_name, wanted), or_(IS_HERE, happened))
-        .execution_options(yield_per=1_000)
-    )
-    found = {row.coworker_id: row.full_name for row in rows if wanted in folded(row.full_name)}
-    return [ListedMember(*one) for one in found.items()]
-
-
-def name_of_member(connection: Connection, coworker_id: int) -> str | None:
-    """Return one person's name from lists of enrolments, even if those are gone."""
-    row = connection.execute(
-        _names_of_members().where(records.c.coworker_id == coworker_id)
-    ).first()
-    return None if row is None else str(row.full_name)
-
-
-def _names_of_members() -> Select[tuple[int, str]]:
-    return (
-        select(records.c.coworker_id, records.c.full_name)
-        .distinct()
-        .where(
-            records.c.entity == Entity.COURSE_MEMBER,
-            records.c.coworker_id.is_not(None),
-            NAMED_RECORDS,
-        )
-        .order_by(records.c.coworker_id, records.c.full_name)
-    )
+def present_in_courses(
+    connection: Connection, entity: Entity, course_ids: Collection[int]
+) -> dict[int, list[Record]]:
+    """Return the lessons or sections of these courses that were read and are not gone."""
+    found: dict[int, list[Record]] = {}
+    for some in chunks(course_ids):
+        is_below = and_(records.c.course_id.in_(some), IS_HERE)
+        for _, one in sorted(stored_where(connection, entity, is_below).items()):
+            found.setdefault(one.references.course_id or 0, []).append(one.record)
+    return found
 
 
 _NEVER = datetime.min.replace(tzinfo=UTC)

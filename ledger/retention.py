@@ -47,6 +47,9 @@ from ledger.tables import (
     lookups,
     mail_reports,
     notifications,
+    operator_links,
+    operator_sessions,
+    operators,
     outages,
     pauses,
     people,
@@ -71,6 +74,7 @@ NOTIFICATIONS = timedelta(days=90)
 CHECKS = timedelta(days=90)
 ATTEMPTS = timedelta(days=365)
 REPORTS = timedelta(days=365)
+SIGN_INS = timedelta(days=60)
 
 STEP = 500  # rows changed in one transaction, so that others do not wait long
 _STEPS_AT_ONCE = 20  # steps per query
@@ -155,6 +159,8 @@ RULES: tuple[KeptFor | KeptForever, ...] = (
     KeptFor(checks, CHECKS, outdated_checks),
     KeptFor(refusals, REFUSALS, lambda before: refusals.c.last_at < before),
     KeptFor(heartbeats, timedelta(days=1), lambda before: heartbeats.c.beat_at < before),
+    KeptFor(operator_links, SIGN_INS, lambda before: operator_links.c.ends_at < before),
+    KeptFor(operator_sessions, SIGN_INS, lambda before: operator_sessions.c.seen_at < before),
     KeptForever(events, "the key of an event lets it be decided on only once"),
     KeptForever(actions, "the key of an action lets its email go out only once"),
     KeptForever(action_events, "an event leads to one email of each rule and step"),
@@ -173,6 +179,7 @@ RULES: tuple[KeptFor | KeptForever, ...] = (
     KeptForever(timers, "the key of a timer lets its event happen only once"),
     KeptForever(pauses, "one row for each pause; who paused and when can be looked up later"),
     KeptForever(control_log, "decisions can be looked up later"),
+    KeptForever(operators, "the log of decisions has their names"),
     KeptForever(gaps, "emails that may have been sent before a restore must not be sent again"),
     KeptForever(controls, "one row for each switch"),
     KeptForever(sign_ins, "one row"),

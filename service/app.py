@@ -26,6 +26,7 @@ from schemas.errors import CoursebellError, LedgerUnavailable, Rejected, frames_
 from schemas.notification import MAX_BYTES
 from schemas.reasons import UNAUTHENTICATED, Refusal
 from schemas.settings import Settings
+from service.desk.routes import desk_routes
 from service.health import health_routes
 from service.hooks import HOOKS, hook_routes
 from service.limits import MINUTE_S, AddressLimit
@@ -238,6 +239,7 @@ def make_web(
     app.register_blueprint(preference_routes(settings, engine, clock))
     wrong_codes = AddressLimit(clock)
     app.register_blueprint(certificate_routes(settings, engine, wrong_codes.count))
+    app.register_blueprint(desk_routes(settings, engine, clock, lambda: wakeup.wake(OUTBOX_SWEEP)))
     app.register_error_handler(CoursebellError, _answer_error(refusals))
     app.register_error_handler(HTTPException, _answer_http_error)
     return Web(app, settings, engine, writer, wakeup, refusals)

@@ -34,6 +34,8 @@ from schemas.errors import (
 )
 from service.app import SECURITY_HEADERS, RefusedAnswer, Web
 from service.bodies import Bodies, BodyLimits
+from service.desk.routes import MOST_FORM_BYTES as MOST_DESK_BYTES
+from service.desk.routes import is_desk_path
 from service.hooks import BODY, DEFER, HOOKS, SMALL, hook_guards
 from service.mail_hooks import MAIL, mail_guards
 from service.pages.preferences import LINK_PATHS, MOST_FORM_BYTES
@@ -55,8 +57,8 @@ class RequestGate:
     A small delivery is processed by the event loop itself, which takes a fraction of a millisecond,
     and waits for the ledger's commit without a thread. Large ones have threads. So have all other
     requests, of their own, so that a flood of them neither delays a delivery nor makes the process
-    look dead; the pages of members are apart from those for monitoring, and reports of mail
-    providers, which may need a request to Amazon, from all others.
+    look dead; the pages of members and of operators are apart from those for monitoring, and
+    reports of mail providers, which may need a request to Amazon, from all others.
     """
 
     def __init__(self, web: Web, limits: BodyLimits) -> None:
@@ -68,6 +70,7 @@ class RequestGate:
         self._hooks = _Lane("hooks", threads=4, most=64)
         self._pages = _Lane("pages", threads=4, most=64)
         self._members = _Lane("members", threads=4, most=64)
+        self._desk = _Lane("desk", threads=2, most=64)
         self._mail = _Lane("mail", threads=2, most=64)
         self._alive = _Lane("alive", threads=1, most=64)
 
@@ -83,7 +86,8 @@ class RequestGate:
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close what the application opened. Called by the server after the last answer."""
         del loop
-        for lane in (self._hooks, self._pages, self._members, self._mail, self._alive):
+        lanes = (self._hooks, self._pages, self._members, self._desk, self._mail, self._alive)
+        for lane in lanes:
             lane.threads.shutdown()
         self._web.close()
 
@@ -112,6 +116,8 @@ class RequestGate:
             return b""  # the application answers without reading the body
         declared = environ.get("CONTENT_LENGTH")
         largest = MOST_FORM_BYTES if path.startswith(LINK_PATHS) else None
+        if largest is None and is_desk_path(path):
+            largest = MOST_DESK_BYTES
         length = None if declared is None else int(declared)
         return await self._bodies.collect(chunks, length, largest)
 
@@ -142,6 +148,8 @@ class RequestGate:
     def _lane_for(self, path: str) -> "_Lane":
         if path.startswith(LINK_PATHS):
             return self._members
+        if is_desk_path(path):
+            return self._desk
         return self._alive if path == _ALIVE else self._pages
 
     async def _deliver(self, environ: WSGIEnvironment) -> Answer:

@@ -18,8 +18,9 @@ class AddressLimit:
     sender cannot lock out others behind the same address.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, most: int = MOST_PER_MINUTE) -> None:
         self._clock = clock
+        self._most = most
         self._lock = threading.Lock()
         self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
@@ -36,7 +37,13 @@ class AddressLimit:
             self._counts[key] = began_at, count + 1
             if len(self._counts) > _MOST_ADDRESSES:
                 self._counts.popitem(last=False)
-        return count + 1 > MOST_PER_MINUTE
+        return count + 1 > self._most
+
+    def is_reached(self, address: str) -> bool:
+        """Return whether the next request that is counted would be over the limit."""
+        with self._lock:
+            began_at, count = self._counts.get(_network(address), (0.0, 0))
+        return count >= self._most and self._clock.monotonic() - began_at < MINUTE_S
 
 
 def _network(address: str) -> str:

@@ -13,11 +13,11 @@ from ledger.courses import course_titles
 from ledger.engine import Connection
 from ledger.heartbeats import heartbeats_ahead
 from ledger.hooks import hook_alarms
+from ledger.members import name_of_member
 from ledger.monitoring import REFUSALS_SHOWN_FOR, refused_since
 from ledger.outages import Outage, outages_now
 from ledger.pauses import Pause, PauseScope, is_report, open_pauses
 from ledger.people import person_of
-from ledger.record_queries import name_of_member
 from ledger.skew import clock_ahead
 from ledger.source_state import catalogue_of
 from ledger.suppressions import suppressed_people
@@ -43,7 +43,7 @@ LOOKUPS_FAILED = "lookups-failed"
 SET_CLOCKS = "Set the clocks of all machines by NTP; they may differ by 5 minutes at most."
 _IN_HOURS_FROM = 120  # minutes
 # Held in observe mode: `coursebell mode sending` decides about them and counts those that stay.
-_HELD_ON_PURPOSE = frozenset({Reason.OBSERVE, Reason.BEFORE_START, Reason.PAUSED, Reason.ON_HOLD})
+HELD_ON_PURPOSE = frozenset({Reason.OBSERVE, Reason.BEFORE_START, Reason.PAUSED, Reason.ON_HOLD})
 _CHECKS = {
     "email": "Ask the member or check the mail server's log",
     "webhook": "Look into the receiver's log",
@@ -251,7 +251,7 @@ def _decision_needs(found: Undecided) -> Iterator[Need]:
     held = {
         reason: number
         for reason, number in found.actions.get(ActionState.HELD, {}).items()
-        if reason not in _HELD_ON_PURPOSE
+        if reason not in HELD_ON_PURPOSE
     }
     restored = held.pop(Reason.RESTORED, 0)
     if restored:

@@ -109,8 +109,13 @@ def _is_translated(message: Message | None) -> bool:
 def _translations(code: str) -> NullTranslations:
     if code == ENGLISH:
         return NullTranslations()
-    with (FOLDER / code / CATALOGUE).open("rb") as file:
-        catalogue = read_po(file, locale=code)
+    return translations_in(FOLDER / code / CATALOGUE, code)
+
+
+def translations_in(file: Path, code: str) -> GNUTranslations:
+    """Return the translations in a catalogue, read as translators write it."""
+    with file.open("rb") as opened:
+        catalogue = read_po(opened, locale=code)
     compiled = io.BytesIO()
     write_mo(compiled, catalogue)
     compiled.seek(0)

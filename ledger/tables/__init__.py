@@ -17,6 +17,7 @@ from ledger.tables.actions import (
 )
 from ledger.tables.columns import Instant, metadata
 from ledger.tables.mail import PENDING_REPORTS, mail_reports, sent_emails, suppressions
+from ledger.tables.operators import operator_links, operator_sessions, operators
 from ledger.tables.people import choices, completion_certificates, people
 from ledger.tables.reports import UNFINISHED_REPORTS, report_copies, reports
 from ledger.tables.service import (
@@ -89,6 +90,9 @@ __all__ = [
     "mail_reports",
     "metadata",
     "notifications",
+    "operator_links",
+    "operator_sessions",
+    "operators",
     "outages",
     "pauses",
     "people",

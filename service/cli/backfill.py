@@ -33,14 +33,11 @@ from service.cli.common import (
     who_decides,
     with_own_broker,
 )
-from service.cli.outcomes import number_of, outcome_text, part_of
-from service.cli.people import (
-    NOBODY_KNOWN,
-    coworker_id_in,
-    matching_people,
-    print_candidates,
-)
+from service.cli.outcomes import number_of, outcome_text
+from service.cli.people import NOBODY_KNOWN, as_typed, print_candidates
 from service.cli.source_access import open_sync
+from service.people_search import coworker_id_in, matching_people
+from service.sending_outcomes import part_of
 from workers.context import make_lookup_context
 from workers.deliver.forecast import make_send_setup
 from workers.source.limits import Urgency
@@ -240,7 +237,7 @@ class _Person:
 
 def _one_person(sync: SyncContext, who: str, *, whole: bool) -> _Person:
     with reading(sync.engine) as connection:
-        found = matching_people(connection, who)
+        found = matching_people(connection, as_typed(who))
     if len(found) == 1:
         [one] = found
         email = one.email if whole else shortened(one.email)

@@ -22,9 +22,9 @@ from service.cli.common import (
     who_decides,
 )
 from service.cli.main import Commands
-from service.cli.people import matching_people
 from service.cli.report_words import bounced_how
 from service.cli.selection import known_person
+from service.people_search import matching_people
 from workers.reports.arrivals import FixedReader, fixed_readers
 from workers.rules_file import rules_or_none
 from workers.secret_key import checked_secret_key

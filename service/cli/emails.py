@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ledger.engine import Engine, reading
-from ledger.queries import ActionView, EventView, history_of
+from ledger.stories import ActionView, EventView, history_of
 from schemas.actions import ActionState
 from schemas.errors import DeliveryRefused, DeliveryUnavailable, DeliveryUnknown
 from schemas.events import ONCE, EventKind

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from ledger.decisions import RuleTrace
 from ledger.open_lookups import OpenLookup
-from ledger.queries import ActionView
 from ledger.retention import ATTEMPTS, COPIES, DECISIONS
+from ledger.stories import ActionView, TitledEvent
 from schemas.actions import OPEN_ACTIONS, ActionState, LookupState, Mode
 from schemas.choices import ALL, REPORT, SNOOZE, WEEKLY, Choices
 from schemas.entity import Entity
@@ -15,8 +15,9 @@ from schemas.reasons import EXPLANATIONS, Reason
 from schemas.rules import Stream
 from schemas.trace import CheckedCondition, TriedRule
 from service.cli.common import local, number_of_emails, shortened, to_others
-from service.cli.history import PersonHistory, TitledEvent
+from service.cli.outcomes import sending_text
 from service.cli.report_words import said_lines, suppression_line
+from service.person_history import PersonHistory, main_action
 
 _WORDS = {
     EventKind.ENROLLED: "Enrolled",
@@ -43,12 +44,6 @@ STATES = {
     ActionState.FAILED: "Failed",
     ActionState.UNKNOWN: "Unknown",
 }
-# In this order one email of several about an event is named in the answer.
-_BY_URGENCY = (
-    *(ActionState.FAILED, ActionState.UNKNOWN, ActionState.HELD, ActionState.DONE),
-    *(ActionState.PERFORMING, ActionState.WAITING, ActionState.PLANNED, ActionState.SKIPPED),
-)
-_SETTLED = len(_BY_URGENCY)
 _CHOSEN = {
     (ALL, False): "Wants no emails",
     (Stream.SERVICE, False): "Wants no course emails",
@@ -87,7 +82,7 @@ def history_lines(one: PersonHistory, now: datetime, *, whole: bool, traced: boo
         yield f"  {when}Enrolled  ({title})"
         yield "    Before Coursebell was installed; no email was due"
     for titled in one.events:
-        for line in _event_lines(titled, one, whole=whole):
+        for line in _event_lines(titled, one, now, whole=whole):
             yield f"  {line}"
         if traced or titled is one.events[-1]:
             for line in _trace_lines(one.traces.get(titled.event.event_id)):
@@ -131,20 +126,14 @@ def answer(one: PersonHistory) -> str:
         why = last.event.reason
         return f"{what} No email was planned{'' if why is None else f': {explained(why)}'}."
     own = [each for each in last.event.actions if each.audience is None]
-    if not own:
+    action = main_action(own)
+    if action is None:
         number = number_of_emails(len(last.event.actions))
         return f"{what} No email to them was planned, but {number} to others."
-    action = min(own, key=_urgency)
     others = (each for each in own if each != action)
     waiting = [each for each in others if each.state in OPEN_ACTIONS]
     more = f" {number_of_emails(len(waiting))} more about it to come." if waiting else ""
     return f"{what} {_outcome(action, one)}{more}"
-
-
-def _urgency(action: ActionView) -> tuple[int, int]:
-    """Return what the answer is about: what needs a person, then what was sent, then the rest."""
-    state = ActionState(action.state)
-    return (_SETTLED if action.was_resent else _BY_URGENCY.index(state)), -action.action_id
 
 
 def _nothing_found(one: PersonHistory) -> str:
@@ -205,7 +194,9 @@ def _what(titled: TitledEvent) -> str:
     return f"{what} {titled.lesson}" if titled.lesson else what
 
 
-def _event_lines(titled: TitledEvent, one: PersonHistory, *, whole: bool) -> list[str]:
+def _event_lines(
+    titled: TitledEvent, one: PersonHistory, now: datetime, *, whole: bool
+) -> list[str]:
     event = titled.event
     lines = [f"{local(event.happened_at)}  {_what(titled)}  ({titled.course})"]
     if event.reason:
@@ -215,7 +206,7 @@ def _event_lines(titled: TitledEvent, one: PersonHistory, *, whole: bool) -> lis
         reports = said_lines(one.reports.get(action.action_id, ()))
         lines += [f"      {line}" for line in reports]
         if action.action_id in one.with_sending:
-            text = one.with_sending[action.action_id]
+            text = sending_text(one.with_sending[action.action_id], now)
             lines.append(f"      After `coursebell mode sending` it {text}")
         if action.action_id in one.paused:
             lines.append(f"      It will be held: {explained(Reason.PAUSED)}")

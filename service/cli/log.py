@@ -116,6 +116,15 @@ def _accepted(detail: Mapping[str, Any]) -> str:
     return f"accepted a forecast of emails on the busiest day: {rules or 'no rule'}"
 
 
+def _user(detail: Mapping[str, Any]) -> str:
+    whose = f"account {detail['operator_id']}"
+    if "added" in detail:
+        return f"added {whose} with the role {detail['added']}"
+    if "role" in detail:
+        return f"gave {whose} the role {detail['role']}"
+    return f"closed {whose}" if detail.get("closed") else f"made a link to sign in to {whose}"
+
+
 _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "start": lambda _: "moved the start of sending to that moment, as it was in the future",
     "mode": lambda detail: f"changed the mode to {detail['mode']}",
@@ -131,4 +140,5 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "accept-forecast": _accepted,
     "preferences": _preferences,
     "lift": _lifted,
+    "user": _user,
 }

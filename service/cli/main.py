@@ -141,6 +141,10 @@ _PLACES = {
         "service.cli.webhook:webhook",
         "List the endpoints that rules post to, or send one a test.",
     ),
+    "user": (
+        "service.cli.user:user",
+        "Add, list and close accounts of operators for the pages.",
+    ),
     "mode": ("service.cli.mode:mode", "Show or change the mode: observe or sending."),
     "pause": ("service.cli.pauses:pause", "Hold all emails, or some, until you resume."),
     "resume": ("service.cli.pauses:resume", "End a pause, and send what waited if still right."),

@@ -22,13 +22,8 @@ from service.cli.common import (
     settings_now,
     who_decides,
 )
-from service.cli.outcomes import (
-    SendingOutcomes,
-    count_lines,
-    counted,
-    number_of,
-    outcomes_by_sending,
-)
+from service.cli.outcomes import count_lines, number_of
+from service.sending_outcomes import SendingOutcomes, counted, outcomes_by_sending
 from workers.deliver.forecast import make_send_setup
 from workers.preference_links import reaches_members
 

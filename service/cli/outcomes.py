@@ -1,48 +1,18 @@
 """What would happen to held and waiting emails, in words and numbers: sent now, later, or not."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
-from ledger.controls import resumption, sending_of
+from ledger.controls import sending_of
 from ledger.engine import Connection
-from ledger.outbox import open_actions, read_actions
-from schemas.actions import ActionState
+from ledger.outbox import read_actions
 from schemas.reasons import EXPLANATIONS, Reason
 from service.cli.common import local, number_of_emails
+from service.sending_outcomes import goes_now, is_kept_held
 from workers.deliver.context import SendSetup
 from workers.deliver.forecast import Expected, forecast
 
 _MOST_IDS = 10  # on a line; of more emails only the number is printed
-
-
-@dataclass(frozen=True, slots=True)
-class SendingOutcomes:
-    """What a change to sending would do: to emails decided again, and to those that stay held."""
-
-    expected: Sequence[Expected]
-    kept: dict[Reason, list[int]]
-
-
-def outcomes_by_sending(
-    connection: Connection, setup: SendSetup, now: datetime, coworker_id: int | None = None
-) -> SendingOutcomes:
-    """Return what a change to sending would do now, to all emails or those of one person."""
-    decided = resumption(connection, now)
-    kept = {reason: ids for reason, ids in decided.items() if reason is not None}
-    due_or_open = [*decided[None], *open_actions(connection, coworker_id)]
-    wanted = [
-        one
-        for one in read_actions(connection, due_or_open)
-        if coworker_id in {None, one.coworker_id}
-    ]
-    started_at = sending_of(connection).started_at or now
-    return SendingOutcomes(forecast(connection, setup, wanted, now, started_at), kept)
-
-
-def goes_now(expected: Expected, now: datetime) -> bool:
-    """Return whether this email would be sent at once."""
-    return expected.is_sent and expected.sent_at <= now
 
 
 def outcome_text(expected: Expected, now: datetime) -> str:
@@ -53,7 +23,7 @@ def outcome_text(expected: Expected, now: datetime) -> str:
     if expected.is_sent:
         why = "" if outcome is None or outcome.reason is None else f": {_explained(outcome.reason)}"
         return f"is sent at {local(expected.sent_at)} at the earliest{why}"
-    ends = "stays held" if _is_held(expected) else "is not sent"
+    ends = "stays held" if is_kept_held(expected) else "is not sent"
     return ends if outcome is None or outcome.reason is None else _with(ends, outcome.reason)
 
 
@@ -82,22 +52,9 @@ def _some(action_ids: Sequence[int]) -> str:
     return f"email {', '.join(map(str, action_ids))}"
 
 
-def kept_text(reason: Reason) -> str:
-    """Return in words that an email stays held for this reason."""
-    return _with("stays held", reason)
-
-
-def counted(outcomes: SendingOutcomes, now: datetime) -> dict[str, dict[str, int]]:
-    """Return how many emails are sent `now` or `later`, `held`, and `not_sent`, by reason."""
-    numbers: dict[str, dict[str, int]] = {"now": {}, "later": {}, "held": {}, "not_sent": {}}
-    for one in outcomes.expected:
-        reason = "" if one.outcome is None or one.outcome.reason is None else one.outcome.reason
-        part = numbers[part_of(one, now)]
-        part[str(reason)] = part.get(str(reason), 0) + 1
-    for kept, ids in outcomes.kept.items():
-        if ids:
-            numbers["held"][kept] = numbers["held"].get(kept, 0) + len(ids)
-    return numbers
+def sending_text(found: Expected | Reason, now: datetime) -> str:
+    """Return in words what a change to sending would do to an email; a reason: it stays held."""
+    return _with("stays held", found) if isinstance(found, Reason) else outcome_text(found, now)
 
 
 def count_lines(numbers: dict[str, dict[str, int]]) -> Iterator[str]:
@@ -129,17 +86,6 @@ def _whom(expected: Expected) -> tuple[str | None, int | str | None]:
     action = expected.action
     to = action.coworker_id if action.audience is None else expected.recipient
     return action.audience, to
-
-
-def part_of(expected: Expected, now: datetime) -> str:
-    """Return `now`, `later`, `held` or `not_sent`."""
-    if expected.is_sent:
-        return "now" if goes_now(expected, now) else "later"
-    return "held" if _is_held(expected) else "not_sent"
-
-
-def _is_held(expected: Expected) -> bool:
-    return expected.outcome is not None and expected.outcome.state is ActionState.HELD
 
 
 def _with(ends: str, reason: Reason) -> str:

@@ -40,7 +40,7 @@ from service.cli.common import (
     settings_now,
     who_decides,
 )
-from service.cli.outcomes import SendingOutcomes, count_lines, counted
+from service.cli.outcomes import count_lines
 from service.cli.selection import (
     NOT_DONE,
     known_course,
@@ -49,6 +49,7 @@ from service.cli.selection import (
     names_report,
     scope_options,
 )
+from service.sending_outcomes import SendingOutcomes, counted
 from workers.attention import pause_label, pause_line
 from workers.deliver.forecast import forecast, make_send_setup
 

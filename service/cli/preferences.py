@@ -24,9 +24,9 @@ from service.cli.common import (
     who_decides,
 )
 from service.cli.pauses import Until
-from service.cli.people import PersonMatch, matching_people
 from service.cli.report_words import chosen_when
 from service.cli.selection import known_person
+from service.people_search import PersonMatch, matching_people
 from workers.preference_links import PreferenceLinks
 from workers.secret_key import checked_secret_key
 

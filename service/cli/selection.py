@@ -16,7 +16,8 @@ from schemas.rules import OWN_REPORTS
 from schemas.settings import Settings
 from schemas.text import folded, nearest
 from service.cli.common import EmailId
-from service.cli.people import NOBODY_KNOWN, is_ambiguous, matching_people, print_candidates
+from service.cli.people import NOBODY_KNOWN, as_typed, print_candidates
+from service.people_search import is_ambiguous, matching_people
 from workers.rules_file import read_rules
 
 NOT_DONE = 1
@@ -146,7 +147,7 @@ def known_person(connection: Connection, who: str) -> int:
     Raises:
         SystemExit: nobody does, or several do.
     """
-    found = matching_people(connection, who)
+    found = matching_people(connection, as_typed(who))
     if not found:
         click.echo(NOBODY_KNOWN, err=True)
         raise SystemExit(NOT_DONE)

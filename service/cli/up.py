@@ -26,6 +26,7 @@ from service.cli.common import (
 )
 from service.cli.listening import Address, announcement, free_address
 from service.cli.migrate import check_ledger_folder, check_platform, prepare_ledger
+from service.cli.user import first_account_lines
 from workers.broker import BrokerUrlFile, choose_broker
 from workers.local.programs import RestartPolicy, python_program
 from workers.local.server import RunningBroker, start_broker
@@ -78,7 +79,8 @@ def _run(settings: Settings, address: Address) -> None:
         prepare_ledger(settings)
         check_secret_key(settings, signs=True)
         start_programs(supervisor, broker, os.environ, log_dir=None)
-        announce = announcement(address, click.echo, then=opening_lines(settings))
+        lines = [*opening_lines(settings), *first_account_lines(settings)]
+        announce = announcement(address, click.echo, then=lines)
         tell_refusal = refusal_notice(settings, _say)
         follow = broker_follower(supervisor, broker, broker_address, os.environ, log_dir=None)
 

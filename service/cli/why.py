@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 
 import click
 import structlog
 
 from ledger.engine import Connection, reading
-from ledger.queries import EventView
+from ledger.stories import EventView, TitledEvent
 from schemas.actions import MEMBER
 from schemas.errors import SourceError
 from schemas.settings import Settings
@@ -27,15 +28,12 @@ from service.cli.common import (
     show_addresses,
     with_own_broker,
 )
-from service.cli.history import HistoryFilter, PersonHistory, TitledEvent, person_history
 from service.cli.history_lines import answer, history_lines
+from service.cli.outcomes import sending_text
 from service.cli.people import (
     NOBODY_KNOWN,
     PeopleQuery,
-    PersonMatch,
-    coworker_id_in,
-    is_ambiguous,
-    matching_people,
+    as_typed,
     people_at_nexudus,
     print_candidates,
     unknown_address,
@@ -50,6 +48,8 @@ from service.cli.readers import (
 )
 from service.cli.selection import known_course
 from service.cli.source_access import open_sync
+from service.people_search import PersonMatch, coworker_id_in, is_ambiguous, matching_people
+from service.person_history import HistoryFilter, PersonHistory, person_history
 from workers.reports.listing import ReportLine
 from workers.source.limits import Patience, Urgency
 from workers.sync.compare import Difference, DifferenceKind
@@ -111,7 +111,7 @@ def why(  # noqa: PLR0913 - one argument for each option
     settings = settings_now()
     with opened_ledger(settings) as engine:
         with reading(engine) as connection:
-            people = matching_people(connection, who)
+            people = matching_people(connection, as_typed(who))
             course_id = None if course is None else known_course(connection, course)
             reader = address_reader(connection, settings, engine, who)
         query = None if reader else _query_nexudus(settings, who, people)
@@ -129,7 +129,7 @@ def why(  # noqa: PLR0913 - one argument for each option
     if is_unclear:
         print_candidates(people, whole=show_addresses)
     elif as_json:
-        plain = [_as_plain(one, whole=show_addresses) for one in answers]
+        plain = [_as_plain(one, command_clock().now(), whole=show_addresses) for one in answers]
         named = [] if reader is None else [plain_address(reader, whole=show_addresses)]
         print_json(plain + named)
     if not as_json:
@@ -188,7 +188,11 @@ def _histories(
     unknown = None if people else coworker_id_in(who)
     ids = [one.coworker_id for one in people] + ([] if unknown is None else [unknown])
     known = {one.coworker_id: one for one in people}
-    found = (person_history(connection, settings, one, known.get(one), wanted) for one in ids)
+    now = command_clock().now()
+    found = (
+        person_history(connection, settings, one, known.get(one), wanted=wanted, now=now)
+        for one in ids
+    )
     return [one for one in found if one is not None]
 
 
@@ -237,7 +241,7 @@ def _difference_text(one: Difference) -> str:
     return f"{local(row.at)}  {about}: {_DIFFERS[one.way]}"
 
 
-def _as_plain(answered: _Answer, *, whole: bool) -> dict[str, object]:
+def _as_plain(answered: _Answer, now: datetime, *, whole: bool) -> dict[str, object]:
     one, asked = answered.history, answered.asked
     email = None if one.person is None else one.person.email
     return {
@@ -247,7 +251,10 @@ def _as_plain(answered: _Answer, *, whole: bool) -> dict[str, object]:
         "answer": answer(one),
         "chosen": {name: asdict(each) for name, each in one.chosen.made.items()},
         "enrolled_before": [{"course": title, **asdict(each)} for each, title in one.earlier],
-        "with_sending": {str(action_id): text for action_id, text in one.with_sending.items()},
+        "with_sending": {
+            str(action_id): sending_text(found, now)
+            for action_id, found in one.with_sending.items()
+        },
         "events": [_plain_event(each, one, whole=whole) for each in one.events],
         "suppressed": None if one.suppression is None else one.suppression.since,
         "unread": [asdict(each) for each in one.unread],

@@ -13,7 +13,7 @@ from ledger.engine import Engine, lock_decisions, reading, writing
 from ledger.interventions import decisions, release_held
 from schemas.actions import Mode
 from service.cli.main import commands
-from service.cli.outcomes import counted, outcomes_by_sending
+from service.sending_outcomes import counted, outcomes_by_sending
 from tests.contract.desk_rig import Desk
 from tests.contract.ledger_rig import BOTH, at_once
 from tests.contract.study_rig import NOON, Space, rules_of

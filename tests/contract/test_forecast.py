@@ -23,7 +23,7 @@ from schemas.records import CourseMember
 from schemas.rules import Timing
 from service.cli.common import local
 from service.cli.main import commands
-from service.cli.outcomes import SendingOutcomes, counted, outcomes_by_sending
+from service.sending_outcomes import SendingOutcomes, counted, outcomes_by_sending
 from tests.builders.records import NOON
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import SHIPPED, Space, rules_of

@@ -8,7 +8,8 @@ from ledger.engine import Engine, reading, writing
 from ledger.events import note_reason, store_events
 from ledger.outbox import begin_action, settle_action
 from ledger.people import accept_person
-from ledger.queries import count_totals, history_of
+from ledger.queries import count_totals
+from ledger.stories import history_of
 from schemas.actions import Outcome
 from schemas.reasons import Reason
 from schemas.records import Coworker

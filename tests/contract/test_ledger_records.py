@@ -9,7 +9,8 @@ from datetime import datetime
 from ledger.engine import Engine, reading, writing
 from ledger.intake import Origin, store_notifications
 from ledger.listings import Listing, accept_listings, listed_at
-from ledger.record_queries import count_seen, enrolments_before_start, name_of_member
+from ledger.members import name_of_member
+from ledger.record_queries import count_seen, enrolments_before_start
 from ledger.records import (
     SeenVersion,
     StoredRecord,

@@ -22,9 +22,10 @@ from sqlalchemy import Column, MetaData, Table, bindparam, select, text
 from ledger.actions import copy_of, plan_action
 from ledger.controls import set_value
 from ledger.engine import Engine, lock_decisions, open_engine, reading, writing
+from ledger.members import name_of_member
 from ledger.migrate import migrate
 from ledger.outbox import expire_handovers
-from ledger.record_queries import name_of_member, update_names, with_changed_names
+from ledger.record_queries import update_names, with_changed_names
 from ledger.records import SeenVersion, unknown_among
 from ledger.reports import report_state
 from ledger.revision import check_revision, current_revision, newest_revision
@@ -69,6 +70,9 @@ NEW_TABLES = (
     "mail_reports",
     "outages",
     "decisions",
+    "operator_links",
+    "operator_sessions",
+    "operators",
     "pauses",
     "refusals",
     "report_copies",
@@ -232,6 +236,7 @@ def test_migrating_a_filled_ledger_keeps_every_row(first_ledger: Engine) -> None
         ("0027", "0023"),
         ("0028", "0023"),
         ("0029", "0023"),
+        ("0030", "0023"),
     ]
     kept = {row["name"]: row["number"] for row in after.pop("tallies")}
     assert kept == dict.fromkeys(("actions", "deliveries", "events", "lookups", "notifications"), 1)

@@ -134,7 +134,7 @@ HOT: dict[str, Statement] = {
     "requested by a command": lambda it: requested_among(it, RECORDS),
     "the newest notification": newest_notification,
     "is a record answered": lambda it: is_answered(it, DONE, 7),
-    "open lookups of an enrolment": lambda it: open_lookups(it, MANY),
+    "open lookups of an enrolment": lambda it: open_lookups(it, [MANY]),
     "since when an action waits": lambda it: source_wait(it, MANY),
     "lessons of an enrolment": lambda it: present_below(it, DONE, ("course_member_id", MANY)),
     "events of an action": lambda it: events_of_action(it, 7),

@@ -1,17 +1,22 @@
 """Every route authenticates its caller, or is on the short list of open routes."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ledger.migrate import migrate
 from sandbox.mail_provider import SendGridSender
 from schemas.settings import load_settings
 from service.app import Web, make_web
+from service.desk.routes import ROUTES
 
 # The first two contain no personal data; the code in the third is the proof.
 OPEN_TO_ALL = {"/healthz", "/readyz", "/c/<typed>"}
 BEHIND_LINKS = {"/p/<token>", "/u/<token>"}  # a signed link says whose page it is
+DESK = {one.path for one in ROUTES if one.role is not None}
+OPEN_DESK = {"/desk.css", "/sign-in", "/welcome/<token>"}
 
 KEY = {"COURSEBELL_SECRET_KEY": "a-secret-key-for-this-test-only"}
 SECRETS = {
@@ -41,7 +46,9 @@ def routes(web: Web) -> list[tuple[str, str]]:
 
 
 def test_every_route_refuses_missing_and_wrong_credentials(web: Web) -> None:
-    guarded = [one for one in routes(web) if one[1] not in OPEN_TO_ALL | BEHIND_LINKS]
+    guarded = [
+        one for one in routes(web) if one[1] not in OPEN_TO_ALL | BEHIND_LINKS | DESK | OPEN_DESK
+    ]
     assert guarded
     client = web.app.test_client()
     wrong = {"Authorization": "Bearer wrong", "X-Nexudus-Hook-Signature": "0" * 64}
@@ -49,6 +56,24 @@ def test_every_route_refuses_missing_and_wrong_credentials(web: Web) -> None:
         for headers in ({}, wrong):
             answer = client.open(path, method=method, headers=headers, data=b'[{"Id": 1}]')
             assert answer.status_code == 401, f"{method} {path}"
+
+
+def test_pages_of_operators_lead_everyone_else_to_the_sign_in(web: Web) -> None:
+    migrate(web.engine)
+    assert {one.path for one in ROUTES if one.role is None} == OPEN_DESK
+    client = web.app.test_client()
+    for one in ROUTES:
+        if one.role is None:
+            continue
+        path = re.sub(r"<int:\w+>", "1", one.path)
+        for cookie in ("", "x" * 64):
+            headers = {"Cookie": f"coursebell_session={cookie}"} if cookie else {}
+            answer = client.open(path, method=one.method, headers=headers)
+            assert answer.status_code == (303 if one.method == "GET" else 401), one
+            if one.method == "GET":
+                assert answer.headers["Location"].startswith("/sign-in")
+            else:
+                assert "Sign in" in answer.text
 
 
 def test_a_link_that_is_not_genuine_leads_nowhere(web: Web) -> None:

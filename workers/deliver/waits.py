@@ -72,7 +72,7 @@ def wait_for_lookups(
 
     The reason is that of the lookups, if they have one.
     """
-    found = [one for one in open_lookups(connection, claimed.course_member_id) if _delays(one)]
+    found = [one for one in open_lookups(connection, [claimed.course_member_id]) if _delays(one)]
     if not found:
         return None
     reasons = [one.reason for one in found if one.reason in SOURCE_REASONS]
@@ -103,7 +103,7 @@ def unproven(
     """
     failed = [
         one
-        for one in open_lookups(connection, claimed.course_member_id)
+        for one in open_lookups(connection, [claimed.course_member_id])
         if one.state is LookupState.FAILED and one.lesson_id in missing
     ]
     if not failed:

@@ -1,6 +1,6 @@
-"""Reads from the ledger what `coursebell why` and its pages tell about one person."""
+"""Reads from the ledger what `coursebell why` and the page of a person tell about them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -12,35 +12,27 @@ from ledger.engine import Connection
 from ledger.mail_reports import ReportView, reports_of
 from ledger.open_lookups import OpenLookup, open_lookups
 from ledger.pauses import open_pauses, pause_of
-from ledger.queries import EventView, history_of
 from ledger.record_queries import EarlierEnrolment, enrolment_ids_of, enrolments_before_start
-from ledger.records import record_of
+from ledger.stories import ActionView, TitledEvent, titled_history, titles_of_courses
 from ledger.suppressions import Suppression, suppression_of
 from schemas.actions import OPEN_ACTIONS, ActionState, Mode
 from schemas.choices import Choices
 from schemas.entity import Entity
 from schemas.errors import ConfigurationError
-from schemas.events import EventKind
 from schemas.reasons import Reason
-from schemas.records import Course, CourseMember, Lesson
 from schemas.settings import Settings
 from schemas.text import folded
-from service.cli.common import command_clock
-from service.cli.outcomes import kept_text, outcome_text, outcomes_by_sending
-from service.cli.people import PersonMatch
-from workers.deliver.forecast import make_send_setup
+from service.people_search import PersonMatch
+from service.sending_outcomes import outcomes_by_sending
+from workers.deliver.forecast import Expected, make_send_setup
 from workers.secret_key import known_secret_key
 
+# In this order one action of several about an event is named first.
+_BY_URGENCY = (
+    *(ActionState.FAILED, ActionState.UNKNOWN, ActionState.HELD, ActionState.DONE),
+    *(ActionState.PERFORMING, ActionState.WAITING, ActionState.PLANNED, ActionState.SKIPPED),
+)
 _LISTING = (CheckKind.CHECK, CheckKind.BASELINE, CheckKind.RECONCILE)
-
-
-@dataclass(frozen=True, slots=True)
-class TitledEvent:
-    """One event with the titles of its course and lesson."""
-
-    event: EventView
-    course: str
-    lesson: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +54,18 @@ class PersonHistory:
     """One person's events, and their enrolments from before the baseline.
 
     `with_sending` is, by action, what a change to sending would do to an email held in observe
-    mode. `person` is None if neither their record nor their name was ever read. `unread` are the
-    changes that were reported and are not read yet, or cannot be. `traces` are, by event, how it
-    was decided. `reports` are, by email, what the mail provider reported, and `suppression` why
-    nothing is sent to their address. `listed_at` is when the finished lessons at Nexudus were last
-    listed.
+    mode: what is expected, or the reason why it stays held. `person` is None if neither their
+    record nor their name was ever read. `unread` are the changes that were reported and are not
+    read yet, or cannot be. `traces` are, by event, how it was decided. `reports` are, by email,
+    what the mail provider reported, and `suppression` why nothing is sent to their address.
+    `listed_at` is when the finished lessons at Nexudus were last listed.
     """
 
     coworker_id: int
     person: PersonMatch | None
     events: list[TitledEvent]
     earlier: list[tuple[EarlierEnrolment, str]]
-    with_sending: dict[int, str]
+    with_sending: Mapping[int, Expected | Reason]
     paused: frozenset[int] = frozenset()  # emails that wait and will be held by a pause
     unread: tuple[OpenLookup, ...] = ()
     traces: Mapping[int, RuleTrace] = field(default_factory=dict)
@@ -84,24 +76,42 @@ class PersonHistory:
     suppression: Suppression | None = None
 
 
-def person_history(
+def main_action(actions: Iterable[ActionView]) -> ActionView | None:
+    """Return the action that says most about an event: what needs a person, then what was sent.
+
+    Only actions to the member themselves are meant; None if there is none.
+    """
+    own = [one for one in actions if one.audience is None]
+    return min(own, key=_urgency, default=None)
+
+
+def _urgency(action: ActionView) -> tuple[int, int]:
+    is_settled = len(_BY_URGENCY) if action.was_resent else 0
+    state = ActionState(action.state)
+    return is_settled or _BY_URGENCY.index(state), -action.action_id
+
+
+def person_history(  # noqa: PLR0913 - of whom, which part of it, and when
     connection: Connection,
     settings: Settings,
     coworker_id: int,
     person: PersonMatch | None,
+    *,
     wanted: HistoryFilter,
+    now: datetime,
 ) -> PersonHistory | None:
     """Return one person's history; None if nothing of them was ever read, listed or found."""
-    every = _titled(connection, history_of(connection, coworker_id))
+    every = titled_history(connection, coworker_id)
     before = enrolments_before_start(connection, coworker_id)
     if not ((person is not None and person.was_read) or every or before):
         return None
     events = [one for one in every if wanted.admits(one)]
     earlier = [
-        (one, _title(connection, one.course_id, one.course_member_id))
-        for one in before
-        if wanted.course_id in {None, one.course_id} and wanted.lesson is None
+        one for one in before if wanted.course_id in {None, one.course_id} and wanted.lesson is None
     ]
+    titles = titles_of_courses(
+        connection, {(one.course_id or 0, one.course_member_id) for one in earlier}
+    )
     key = known_secret_key(settings)
     enrolments = enrolment_ids_of(connection, coworker_id, wanted.course_id)
     listed = last_run(connection, _LISTING, Entity.COMPLETED_LESSON)
@@ -109,10 +119,10 @@ def person_history(
         coworker_id,
         person,
         events,
-        earlier,
-        _outcomes_with_sending(connection, settings, coworker_id, events),
-        _paused(connection, coworker_id, events),
-        tuple(one for each in enrolments for one in open_lookups(connection, each)),
+        [(one, titles[one.course_id or 0, one.course_member_id]) for one in earlier],
+        _outcomes_with_sending(connection, settings, coworker_id, events, now),
+        _paused(connection, coworker_id, events, now),
+        tuple(open_lookups(connection, enrolments)),
         decisions_of(connection, [one.event.event_id for one in events]),
         None if listed is None or listed.reason is not None else listed.begun_at,
         sending_of(connection).mode,
@@ -145,8 +155,12 @@ def _chosen(
 
 
 def _outcomes_with_sending(
-    connection: Connection, settings: Settings, coworker_id: int, events: list[TitledEvent]
-) -> dict[int, str]:
+    connection: Connection,
+    settings: Settings,
+    coworker_id: int,
+    events: list[TitledEvent],
+    now: datetime,
+) -> dict[int, Expected | Reason]:
     """Return what a change to sending would do to the emails held in observe mode, by action."""
     observed = {
         action.action_id
@@ -156,20 +170,21 @@ def _outcomes_with_sending(
     }
     if not observed or sending_of(connection).mode is Mode.SENDING:
         return {}
-    now = command_clock().now()
     try:
         setup = make_send_setup(settings)
     except ConfigurationError:
         return {}  # `coursebell status` reports it; what happened can be shown all the same
     outcomes = outcomes_by_sending(connection, setup, now, coworker_id)
-    found = {one: kept_text(reason) for reason, ids in outcomes.kept.items() for one in ids}
-    found |= {one.action.action_id: outcome_text(one, now) for one in outcomes.expected}
-    return {action_id: text for action_id, text in found.items() if action_id in observed}
+    kept = {one: reason for reason, ids in outcomes.kept.items() for one in ids}
+    expected = {one.action.action_id: one for one in outcomes.expected}
+    return {one: found for one, found in (kept | expected).items() if one in observed}
 
 
-def _paused(connection: Connection, coworker_id: int, events: list[TitledEvent]) -> frozenset[int]:
+def _paused(
+    connection: Connection, coworker_id: int, events: list[TitledEvent], now: datetime
+) -> frozenset[int]:
     """Return the emails that wait and that an open pause will hold once they are due."""
-    these, now = open_pauses(connection), command_clock().now()
+    these = open_pauses(connection)
     return frozenset(
         action.action_id
         for titled in events
@@ -183,41 +198,3 @@ def _paused(connection: Connection, coworker_id: int, events: list[TitledEvent])
             coworker_id=coworker_id,
         )
     )
-
-
-def _titled(connection: Connection, events: list[EventView]) -> list[TitledEvent]:
-    # Times are whole seconds: put the end of the course after a lesson of the same second.
-    in_order = sorted(
-        events,
-        key=lambda event: (event.happened_at, event.kind == EventKind.COURSE_COMPLETED),
-    )
-    return [
-        TitledEvent(event, _course(connection, event), _lesson(connection, event))
-        for event in in_order
-    ]
-
-
-def _course(connection: Connection, event: EventView) -> str:
-    return _title(connection, event.course_id, event.course_member_id)
-
-
-def _title(connection: Connection, course_id: int | None, course_member_id: int) -> str:
-    for entity, record_id in (
-        (Entity.COURSE, course_id or 0),
-        (Entity.COURSE_MEMBER, course_member_id),
-    ):
-        known = record_of(connection, entity, record_id)
-        if known is not None and isinstance(known.record, Course):
-            return known.record.title
-        if known is not None and isinstance(known.record, CourseMember):
-            return known.record.course_title or f"course {course_id}"
-    return "a course" if course_id is None else f"course {course_id}"
-
-
-def _lesson(connection: Connection, event: EventView) -> str | None:
-    if event.lesson_id is None or event.kind != EventKind.LESSON_COMPLETED:
-        return None
-    known = record_of(connection, Entity.LESSON, event.lesson_id)
-    if known is not None and isinstance(known.record, Lesson):
-        return known.record.title
-    return f"lesson {event.lesson_id}"

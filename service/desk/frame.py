@@ -1,0 +1,89 @@
+"""The frame of the operators' pages: templates, the style sheet, and the headers.
+
+The pages load nothing from elsewhere and work without script. The style sheet has an address with
+a digest, so that browsers keep it until it changes.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from flask import Response, request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from schemas.settings import Settings
+from schemas.text import one_line
+from service.desk.routes import ROUTES
+from service.desk.wording import explained
+
+if TYPE_CHECKING:
+    from service.desk.visit import Guest
+
+_FOLDER = Path(__file__).parent
+_STYLE = _FOLDER / "desk.css"
+_A_YEAR_S = 365 * 86_400
+# The address of a person may be in a path, so no other site learns from where a link was followed.
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self';"
+        " frame-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Robots-Tag": "noindex, nofollow",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class DeskFrame:
+    """Makes the pages of one space."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.zone = ZoneInfo(settings.zone)
+        self._environment = Environment(
+            loader=FileSystemLoader(_FOLDER / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.style = _STYLE.read_bytes()
+        digest = hashlib.sha256(self.style).hexdigest()[:12]
+        self._environment.globals |= {
+            "space": one_line(settings.space_name) or "Coursebell",
+            "style_path": f"/desk.css?v={digest}",
+            "has_page": {one.path for one in ROUTES}.__contains__,
+        }
+
+    def page(
+        self,
+        status: int,
+        template: str,
+        guest: "Guest",
+        known: Mapping[str, Any],
+    ) -> Response:
+        """Return a page; `known` has what its template prints."""
+        language = guest.language
+        words = {"_": language.say, "_n": language.say_n, "language": language}
+        times = guest.times
+        text = self._environment.get_template(template).render(
+            **words,
+            times=times,
+            when=times.mark,
+            explained=partial(explained, times),
+            path=request.path,
+            **known,
+        )
+        return Response(text, status, HEADERS, mimetype="text/html")
+
+
+def style(guest: "Guest") -> Response:
+    """Return the style sheet, which has nothing secret."""
+    headers = {
+        "Cache-Control": f"public, max-age={_A_YEAR_S}, immutable",
+        "Content-Security-Policy": "default-src 'none'",
+    }
+    return Response(guest.pages.frame.style, 200, headers, mimetype="text/css")

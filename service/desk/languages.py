@@ -1,0 +1,90 @@
+"""The languages of the operators' pages, and how they write times and numbers.
+
+They are fewer than those of members' emails, and have catalogues of their own.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cache
+from gettext import NullTranslations
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from babel import Locale, negotiate_locale
+from babel.dates import format_date, format_time
+from markupsafe import Markup
+
+from workers.languages import translations_in
+
+FOLDER = Path(__file__).parent / "locales"
+CATALOGUE = Path("LC_MESSAGES") / "desk.po"
+_LOCALES = {"en": "en_GB", "de": "de", "es": "es", "fr": "fr"}
+_LONGEST_HEADER = 200
+
+
+@dataclass(frozen=True, slots=True)
+class UiLanguage:
+    """One language of the pages."""
+
+    code: str
+    locale: Locale
+    translations: NullTranslations
+
+    def say(self, text: str) -> str:
+        """Return the translation of a text, or the text itself if there is none."""
+        return self.translations.gettext(text)
+
+    def say_n(self, one: str, several: str, number: int) -> str:
+        """Return the translation of a text about so many things, with the number in it."""
+        return self.translations.ngettext(one, several, number).format(number=number)
+
+
+def ui_language(accepted: str | None) -> UiLanguage:
+    """Return the first language that a browser asks for and the pages have, or English."""
+    wanted = [part.split(";")[0].strip() for part in (accepted or "")[:_LONGEST_HEADER].split(",")]
+    primary = [one.replace("_", "-").split("-")[0].lower() for one in wanted if one]
+    return _language(negotiate_locale(primary, list(_LOCALES)) or "en")
+
+
+@cache
+def _language(code: str) -> UiLanguage:
+    file = FOLDER / code / CATALOGUE
+    found = translations_in(file, code) if file.exists() else NullTranslations()
+    return UiLanguage(code, Locale.parse(_LOCALES[code]), found)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Writes moments as an operator reads them, in the zone of the space."""
+
+    language: UiLanguage
+    zone: ZoneInfo
+    now: datetime
+
+    def words(self, moment: datetime, zone: ZoneInfo | None = None) -> str:
+        """Return a moment as `14:32`, `tomorrow 08:00`, `Fri 27 Nov, 08:00`, with a far year."""
+        at, today = moment.astimezone(zone or self.zone), self.now.astimezone(zone or self.zone)
+        clock = format_time(at, "short", locale=self.language.locale)
+        if at.date() == today.date():
+            return clock
+        if at.date() == today.date() + timedelta(days=1):
+            return self.language.say("tomorrow {time}").format(time=clock)
+        if at.date() == today.date() - timedelta(days=1):
+            return self.language.say("yesterday {time}").format(time=clock)
+        return f"{self.day(at.date(), today.date())}, {clock}"
+
+    def day(self, day: date, today: date | None = None) -> str:
+        """Return a day as `Fri 27 Nov`, with its year if it is another."""
+        today = today or self.now.astimezone(self.zone).date()
+        form = "EEE d MMM" if day.year == today.year else "EEE d MMM y"
+        return format_date(day, form, locale=self.language.locale)
+
+    def mark(self, moment: datetime | None) -> Markup:
+        """Return a moment as HTML that programs can read too; empty for None."""
+        if moment is None:
+            return Markup()
+        text = self.words(moment)
+        whole = f"{moment.astimezone(self.zone):%Y-%m-%d %H:%M %Z}"
+        return Markup('<time datetime="{}" title="{}">{}</time>').format(
+            moment.isoformat(), whole, text
+        )

@@ -1,0 +1,145 @@
+"""The routes of the operators' pages: which view answers, and which role it takes.
+
+A GET changes nothing. A POST changes something only if it comes from a form of the same session:
+browsers say from which site a request comes, and the form has a token that belongs to the session.
+The views are imported with the first page, as receiving deliveries needs none of them.
+"""
+
+import threading
+from collections.abc import Callable
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from urllib.parse import urlsplit
+
+import structlog
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import InternalServerError
+
+from ledger.clock import Clock
+from ledger.engine import Engine
+from schemas.errors import ConfigurationError, LedgerUnavailable, frames_of
+from schemas.roles import Role
+from schemas.settings import Settings
+
+if TYPE_CHECKING:
+    from service.desk.visit import OperatorPages
+
+MOST_FORM_BYTES = 64 * 1024
+_log = structlog.get_logger("desk")
+
+
+class PageRoute(NamedTuple):
+    """One route. `view` is a module of this package and a function; `role` None: open to all."""
+
+    method: str
+    path: str
+    view: str
+    role: Role | None
+
+
+ROUTES = (
+    PageRoute("GET", "/desk.css", "frame:style", None),
+    PageRoute("GET", "/sign-in", "sign_in:show", None),
+    PageRoute("POST", "/sign-in", "sign_in:sign_in", None),
+    PageRoute("GET", "/welcome/<token>", "sign_in:show_welcome", None),
+    PageRoute("POST", "/welcome/<token>", "sign_in:welcome", None),
+    PageRoute("POST", "/sign-out", "account:sign_out", Role.LOOK),
+    PageRoute("GET", "/account", "account:show", Role.LOOK),
+    PageRoute("POST", "/account/password", "account:change_password", Role.LOOK),
+    PageRoute("POST", "/account/end", "account:end_session", Role.LOOK),
+    PageRoute("GET", "/", "today:show", Role.LOOK),
+    PageRoute("GET", "/people", "people:show", Role.LOOK),
+    PageRoute("GET", "/people/<int:coworker_id>", "person:show", Role.LOOK),
+    PageRoute("GET", "/messages/<int:action_id>", "message:show", Role.LOOK),
+    PageRoute("GET", "/messages/<int:action_id>/body", "message:body", Role.LOOK),
+    PageRoute("POST", "/messages/<int:action_id>/release", "message:release", Role.OPERATE),
+    PageRoute("POST", "/messages/<int:action_id>/skip", "message:skip", Role.OPERATE),
+    PageRoute("GET", "/messages/<int:action_id>/again", "message:ask_to_repeat", Role.OPERATE),
+    PageRoute("POST", "/messages/<int:action_id>/again", "message:repeat", Role.OPERATE),
+)
+# The first parts of their paths, by which the web server knows them.
+PARTS = frozenset(one.path.split("/")[1] for one in ROUTES)
+
+
+def is_desk_path(path: str) -> bool:
+    """Return whether a path belongs to these pages."""
+    return path.partition("/")[2].partition("/")[0] in PARTS
+
+
+def desk_routes(
+    settings: Settings, engine: Engine, clock: Clock, wake: Callable[[], object]
+) -> Blueprint:
+    """Return the routes; `wake` wakes workers after something became due."""
+    routes = Blueprint("desk", __name__)
+    views = _Views(settings, engine, clock, wake)
+
+    @routes.before_request
+    def limit_form() -> None:
+        request.max_content_length = MOST_FORM_BYTES
+        request.max_form_parts = 200
+
+    for one in ROUTES:
+        name = f"{one.method} {one.path}".replace(".", " ")
+        routes.add_url_rule(
+            one.path, endpoint=name, view_func=views.view(one), methods=[one.method]
+        )
+
+    @routes.errorhandler(LedgerUnavailable)
+    @routes.errorhandler(ConfigurationError)
+    def unavailable(error: Exception) -> Response:
+        _log.error("desk.unavailable", error=str(error))
+        return views.pages.unavailable()
+
+    @routes.errorhandler(InternalServerError)
+    def broken(error: InternalServerError) -> Response:
+        cause = error.original_exception
+        _log.error("desk.fault", error="" if cause is None else frames_of(cause))
+        return views.pages.broken()
+
+    return routes
+
+
+def is_same_site(settings: Settings) -> bool:
+    """Return whether this request comes from a page of this service, as its browser says.
+
+    Programs other than browsers say nothing, and hold no cookie that could be abused.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site in {"same-origin", "none"}
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return True
+    ours = {request.host}
+    if settings.public_url is not None:
+        ours.add(urlsplit(settings.public_url).netloc)
+    return urlsplit(origin).netloc in ours
+
+
+class _Views:
+    """Makes the views, and on the first request what they share."""
+
+    def __init__(
+        self, settings: Settings, engine: Engine, clock: Clock, wake: Callable[[], object]
+    ) -> None:
+        self._made_from = (settings, engine, clock, wake)
+        self._lock = threading.Lock()
+        self._pages: OperatorPages | None = None
+
+    @property
+    def pages(self) -> "OperatorPages":
+        """What the views share."""
+        with self._lock:
+            if self._pages is None:
+                make = resolve_name("service.desk.visit:OperatorPages")
+                self._pages = cast("OperatorPages", make(*self._made_from))
+            return self._pages
+
+    def view(self, route: PageRoute) -> Callable[..., Response]:
+        """Return the view function of a route."""
+
+        def answer(**given: Any) -> Response:  # noqa: ANN401 - what the path names
+            view = resolve_name(f"service.desk.{route.view}")
+            return self.pages.answer(route, view, given)
+
+        return answer

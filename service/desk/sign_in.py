@@ -1,0 +1,159 @@
+"""Signing in with a password, and choosing one with a one-time link.
+
+Wrong passwords are counted for each address and each name, and both are limited for a minute. A
+name that does not exist is answered as a wrong password is, and takes as long.
+"""
+
+import re
+
+import structlog
+from flask import Response, request
+
+from ledger.engine import reading, writing
+from ledger.operators import (
+    LONGEST,
+    Operator,
+    begin_session,
+    has_operators,
+    name_key,
+    operator_named,
+    operator_of_link,
+    renew_hash,
+    signed_in,
+    use_link,
+)
+from schemas.text import is_one_line
+from service.desk.passwords import hashed, is_right, is_weak, needs_renewal
+from service.desk.visit import SESSION, Guest, Visit, local_path
+
+_TOKEN_BYTES = 32
+_log = structlog.get_logger("desk")
+
+
+def show(guest: Guest) -> Response:
+    """Show the page to sign in with."""
+    with reading(guest.pages.engine) as connection:
+        is_first = not has_operators(connection)
+    return guest.page("first_account.html") if is_first else guest.sign_in_page()
+
+
+def sign_in(guest: Guest) -> Response:
+    """Sign an operator in, or say that name or password is wrong."""
+    name, password = guest.field("name", 64), request.form.get("password", "")
+    pages, address = guest.pages, request.remote_addr or ""
+    if not guest.is_private:
+        return guest.sign_in_page(403, name=name)
+    key = name_key(name)
+    if pages.wrong_addresses.is_reached(address) or pages.wrong_names.is_reached(key):
+        _log.warning("operator.throttled")
+        problem = guest.language.say("Too many wrong passwords. Please wait a minute.")
+        return guest.sign_in_page(429, name=name, problem=problem)
+    with reading(pages.engine) as connection:
+        operator = operator_named(connection, name)
+    is_open = operator is not None and operator.closed_at is None
+    known = operator.password_hash if operator is not None and is_open else None
+    if not is_right(password, known) or operator is None or known is None:
+        pages.wrong_addresses.count(address)
+        pages.wrong_names.count(key)
+        _log.warning("operator.refused")
+        problem = guest.language.say("Name or password is wrong.")
+        return guest.sign_in_page(403, name=name, problem=problem)
+    if needs_renewal(known):
+        with writing(pages.engine) as connection:
+            renew_hash(connection, operator.operator_id, hashed(password))
+    return _begin(guest, operator.operator_id, local_path(request.form.get("next")))
+
+
+def show_welcome(guest: Guest, token: str) -> Response:
+    """Show the page on which the owner of a one-time link chooses a password."""
+    with reading(guest.pages.engine) as connection:
+        operator = operator_of_link(connection, token, guest.now)
+    if operator is None:
+        return guest.page("used_link.html", 404)
+    return _welcome(guest, operator, operator.name)
+
+
+def welcome(guest: Guest, token: str) -> Response:
+    """Store the chosen password and sign its owner in. The link works no more.
+
+    An operator who has never signed in may also change the name they were given.
+    """
+    password, pages = request.form.get("new_password", ""), guest.pages
+    with reading(pages.engine) as connection:
+        operator = operator_of_link(connection, token, guest.now)
+        if operator is None:
+            return guest.page("used_link.html", 404)
+        is_new = operator.password_hash is None
+        name = (guest.field("name", 64) if is_new else "") or operator.name
+        other = operator_named(connection, name)
+    is_taken = other is not None and other.operator_id != operator.operator_id
+    problem = _why_not(guest, password, name, is_taken=is_taken)
+    if problem or not guest.is_private:
+        return _welcome(guest, operator, name, problem)
+    made = hashed(password)
+    with writing(pages.engine) as connection:
+        operator_id = use_link(connection, token, made, guest.now, name)
+    if operator_id is None:
+        return guest.page("used_link.html", 404)
+    return _begin(guest, operator_id, "/")
+
+
+def _why_not(guest: Guest, password: str, name: str, *, is_taken: bool) -> str:
+    """Return why name or password cannot be stored; empty if they can."""
+    if not is_one_line(name):
+        return guest.language.say("The name has characters that cannot be shown.")
+    if is_taken:
+        return guest.language.say("Another person here has this name. Please add a word to it.")
+    return weak_words(guest) if is_weak(password, name) else ""
+
+
+def _welcome(guest: Guest, operator: Operator, name: str, problem: str = "") -> Response:
+    return guest.page(
+        "welcome.html",
+        422 if problem else 200,
+        name=name,
+        is_new=operator.password_hash is None,
+        problem=problem,
+        is_private=guest.is_private,
+    )
+
+
+def weak_words(guest: Guest) -> str:
+    """Return what is wrong with a password that is too easy to guess."""
+    return guest.language.say(
+        "Use at least 12 characters that are not your name, such as four or five words."
+    )
+
+
+def _begin(guest: Guest, operator_id: int, path: str) -> Response:
+    """Begin a session and lead to a page, or to the form that was sent before."""
+    pages, token = guest.pages, guest.pages.clock.random_bytes(_TOKEN_BYTES).hex()
+    with writing(pages.engine) as connection:
+        begin_session(connection, operator_id, token, _client(), guest.now)
+        found = signed_in(connection, token, guest.now)
+    _log.info("operator.signed_in", operator_id=operator_id)
+    response = guest.see_other(path)
+    if found is not None:
+        visit = Visit(pages, *found, token)
+        kept = visit.asked_before_sign_in()
+        response = response if kept is None else visit.ask_again(*kept)
+    guest.set_cookie(response, SESSION, token, LONGEST.total_seconds())
+    return response
+
+
+_BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"))
+_SYSTEMS = (
+    *(("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows")),
+    *(("Mac OS X", "Mac"), ("CrOS", "Chromebook"), ("Linux", "Linux")),
+)
+
+
+def _client() -> str:
+    """Return the browser in two words, so that its owner recognises it in a list."""
+    agent = request.headers.get("User-Agent", "")[:400]
+    words = [
+        next((word for sign, word in table if sign in agent), "") for table in (_BROWSERS, _SYSTEMS)
+    ]
+    if not words[0] and re.search(r"Version/[\d.]+.* Safari/", agent):
+        words[0] = "Safari"
+    return ", ".join(filter(None, words)) or "?"

@@ -1,0 +1,78 @@
+"""Today: is everything fine, is there something for me, and what happened."""
+
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+
+from flask import Response, request
+
+from ledger.engine import reading
+from ledger.queries import count_day, needing_person
+from ledger.stories import TitledEvent, newest_events
+from schemas.events import EventKind
+from schemas.reasons import HOLD_REASONS
+from service.desk.trouble import trouble_sentences
+from service.desk.visit import Visit
+from service.desk.wording import Holding, Shown, happened, shown_email, shown_event
+from service.person_history import main_action
+from workers.actions import email
+from workers.attention import HELD_ON_PURPOSE
+
+_MOST_EVENTS = 25
+_MOST_NEEDING = 5
+_NEEDS_DECISION = tuple(one for one in HOLD_REASONS if one not in HELD_ON_PURPOSE)
+_KINDS = (
+    EventKind.ENROLLED,
+    EventKind.LESSON_COMPLETED,
+    EventKind.COURSE_COMPLETED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of what happened."""
+
+    titled: TitledEvent
+    what: str
+    shown: Shown
+    action_id: int | None
+
+
+def show(visit: Visit) -> Response:
+    """Show the day in one sentence, what needs the operator, and what happened last."""
+    times = visit.times
+    condition = visit.pages.watch.condition()
+    before, kind = visit.number_in_query("before"), _kind()
+    midnight = datetime.combine(visit.now.astimezone(times.zone).date(), time(), times.zone)
+    with reading(visit.pages.engine) as connection:
+        counts = count_day(connection, email.KIND, midnight, midnight + timedelta(days=1))
+        needing = needing_person(connection, _NEEDS_DECISION, _MOST_NEEDING + 1)
+        found = newest_events(connection, _MOST_EVENTS + 1, before=before, kind=kind)
+    holding = visit.holding(found)
+    lines = [_line(visit, one, holding) for one in found[:_MOST_EVENTS]]
+    return visit.page(
+        "today.html",
+        counts=counts,
+        troubles=trouble_sentences(times, condition),
+        needing=[(one, shown_email(times, one, holding)) for one in needing[-_MOST_NEEDING:]],
+        has_more_needing=len(needing) > _MOST_NEEDING,
+        lines=lines,
+        older=lines[-1].titled.event.event_id if len(found) > _MOST_EVENTS else None,
+        kind=kind,
+        is_newest=before is None,
+        last_at=condition.monitoring.silence.last_at,
+    )
+
+
+def _line(visit: Visit, one: TitledEvent, holding: Holding) -> Line:
+    action = main_action(one.event.actions)
+    return Line(
+        one,
+        happened(visit.times, one),
+        shown_event(visit.times, one, holding),
+        None if action is None else action.action_id,
+    )
+
+
+def _kind() -> EventKind | None:
+    wanted = request.args.get("kind", "")
+    return next((one for one in _KINDS if one.value == wanted), None)

@@ -1,0 +1,360 @@
+"""What a view is given: the visitor, their form, and the means to answer.
+
+A POST of an ended session loses nothing: what was filled in is carried through the sign-in and
+sent once the operator confirms it.
+"""
+
+import hashlib
+import hmac
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, unquote
+
+from flask import Response, request
+
+from ledger.clock import Clock
+from ledger.controls import Sending, sending_of
+from ledger.engine import Engine, reading, writing
+from ledger.operators import (
+    Operator,
+    OperatorSession,
+    all_operators,
+    is_to_note,
+    note_use,
+    signed_in,
+)
+from ledger.pauses import Pause, PauseScope, open_pauses, pause_of
+from ledger.stories import TitledEvent
+from schemas.actions import OPEN_ACTIONS, Mode
+from schemas.errors import ConfigurationError
+from schemas.fields import MAX_ID
+from schemas.roles import Role
+from schemas.settings import Settings, is_loopback
+from service.desk.frame import DeskFrame
+from service.desk.languages import Times, ui_language
+from service.desk.routes import PageRoute, is_same_site
+from service.desk.trouble import ConditionWatch
+from service.desk.wording import Holding
+from service.limits import AddressLimit
+from workers.deliver.context import SendSetup
+from workers.deliver.forecast import make_send_setup
+
+SESSION = "coursebell_session"
+TOKEN = "token"  # noqa: S105 - the name of a field
+_NOTICE = "coursebell_notice"
+_NOTICE_S = 60
+_RULES_KEPT_S = 30.0
+_LONGEST_NOTICE = 300  # characters
+_KEPT = "kept."  # before the names of fields that are carried through the sign-in
+_KEPT_PATH = "kept_path"
+_NOT_KEPT = frozenset({TOKEN, "password", "new_password"})
+
+View = Callable[..., Response]
+
+
+class OperatorPages:
+    """What all views share. `wake` wakes workers after something became due."""
+
+    def __init__(
+        self, settings: Settings, engine: Engine, clock: Clock, wake: Callable[[], object]
+    ) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.clock = clock
+        self.wake = wake
+        self.frame = DeskFrame(settings)
+        self.watch = ConditionWatch(settings, engine, clock)
+        self.rules = RulesNow(settings, clock)
+        self.wrong_addresses = AddressLimit(clock)
+        self.wrong_names = AddressLimit(clock)
+
+    def answer(self, route: PageRoute, view: View, given: Mapping[str, Any]) -> Response:
+        """Answer one request: open pages to all, others to those whose role allows it."""
+        guest = Guest(self)
+        if request.method == "POST" and not is_same_site(self.settings):
+            return guest.page("not_ours.html", 403)
+        if route.role is None:
+            return view(guest, **given)
+        found = self._signed_in(guest)
+        if found is None:
+            return guest.to_sign_in()
+        visit = Visit(self, *found)
+        if not visit.operator.role.includes(route.role):
+            return visit.refused(route.role)
+        if request.method == "POST" and not visit.has_token:
+            return visit.ask_again(request.path, _fields())
+        return view(visit, **given)
+
+    def unavailable(self) -> Response:
+        """Answer while the ledger cannot be used."""
+        response = Guest(self).page("unavailable.html", 503)
+        response.headers["Retry-After"] = "30"
+        return response
+
+    def broken(self) -> Response:
+        """Answer after a fault of ours, which is in the log."""
+        return Guest(self).page("broken.html", 500)
+
+    def _signed_in(self, guest: "Guest") -> tuple[Operator, OperatorSession, str] | None:
+        token = request.cookies.get(SESSION)
+        if not token:
+            return None
+        with reading(self.engine) as connection:
+            found = signed_in(connection, token, guest.now)
+        if found is None:
+            return None
+        if is_to_note(found[1], guest.now):
+            with writing(self.engine) as connection:
+                note_use(connection, found[1], guest.now)
+        return (*found, token)
+
+
+@dataclass(frozen=True, slots=True)
+class SendingState:
+    """The mode, and the pauses that hold emails now."""
+
+    sending: Sending
+    pauses: tuple[Pause, ...]
+
+    @property
+    def is_observing(self) -> bool:
+        """Whether emails are written and kept here."""
+        return self.sending.mode is not Mode.SENDING
+
+    @property
+    def all_paused(self) -> Pause | None:
+        """The pause of all emails, if there is one."""
+        return next((one for one in self.pauses if one.scope is PauseScope.ALL), None)
+
+
+class RulesNow:
+    """What forecasts and previews use: the rules in force, read again after half a minute.
+
+    If the file can no longer be read, the rules that were read last are kept, as workers keep them.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._made: SendSetup | None = None
+        self._made_at = 0.0
+
+    def setup(self) -> SendSetup:
+        """Return the set-up for forecasts. Raises `ConfigurationError` if there never was one."""
+        with self._lock:
+            now = self._clock.monotonic()
+            if self._made is None:
+                self._made, self._made_at = make_send_setup(self._settings), now
+            elif now - self._made_at >= _RULES_KEPT_S:
+                with suppress(ConfigurationError):
+                    self._made = make_send_setup(self._settings)
+                self._made_at = now
+            return self._made
+
+
+class Guest:
+    """A visitor who is not signed in, or need not be."""
+
+    def __init__(self, pages: OperatorPages) -> None:
+        self.pages = pages
+        self.now = pages.clock.now()
+        self.language = ui_language(request.headers.get("Accept-Language"))
+        self.times = Times(self.language, pages.frame.zone, self.now)
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether the browser reached this service by an address of this machine."""
+        host = request.host.rpartition(":")[0] if ":" in request.host else request.host
+        return is_loopback(host.strip("[]"))
+
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody between the browser and this service can read along."""
+        public_url = self.pages.settings.public_url or ""
+        return self.is_on_this_machine or public_url.startswith("https://")
+
+    def field(self, name: str, longest: int = 500) -> str:
+        """Return what was filled in, without spaces around it, cut at `longest` characters."""
+        return request.form.get(name, "").strip()[:longest]
+
+    @staticmethod
+    def number_in_query(name: str) -> int | None:
+        """Return an Id or number from the address; None if there is none."""
+        return id_in(request.args.get(name, ""))
+
+    def page(self, template: str, status: int = 200, **known: Any) -> Response:  # noqa: ANN401 - what templates print
+        """Return a page that shows nothing of the ledger by itself."""
+        return self.pages.frame.page(status, template, self, {"visit": None, **known})
+
+    def to_sign_in(self) -> Response:
+        """Lead to the sign-in and back; a form that was sent is kept until then."""
+        if request.method == "POST":
+            return self.sign_in_page(401, kept=_kept(request.path, _fields()))
+        here = request.full_path.rstrip("?")
+        return self.see_other(
+            "/sign-in" if here == "/" else f"/sign-in?next={quote(here, safe='/')}"
+        )
+
+    def sign_in_page(self, status: int = 200, **known: Any) -> Response:  # noqa: ANN401 - same
+        """Return the page to sign in with; `kept` are the fields that it carries along."""
+        plain = {"problem": "", "name": "", "kept": _carried(), "is_private": self.is_private}
+        where = local_path(request.values.get("next"))
+        return self.page("sign_in.html", status, **(plain | {"next": where} | known))
+
+    def see_other(self, path: str, notice: str = "") -> Response:
+        """Lead to another page, which shows the notice once."""
+        response = Response("", 303, {"Location": path}, mimetype="text/plain")
+        if notice:
+            self.set_cookie(response, _NOTICE, quote(notice[:_LONGEST_NOTICE]), _NOTICE_S)
+        return response
+
+    def set_cookie(self, response: Response, name: str, value: str, seconds: float) -> None:
+        """Set a cookie that neither scripts nor other sites get; over https only, if not local."""
+        response.set_cookie(
+            name,
+            value,
+            max_age=int(seconds),
+            secure=not self.is_on_this_machine,
+            httponly=True,
+            samesite="Lax",
+        )
+
+
+class Visit(Guest):
+    """A request of an operator who is signed in."""
+
+    def __init__(
+        self, pages: OperatorPages, operator: Operator, session: OperatorSession, secret: str
+    ) -> None:
+        super().__init__(pages)
+        self.operator = operator
+        self.session = session
+        key = hashlib.sha256(secret.encode()).digest()
+        self.token = hmac.new(key, b"forms of this session", hashlib.sha256).hexdigest()
+
+    @property
+    def has_token(self) -> bool:
+        """Whether the form that was sent belongs to this session."""
+        return hmac.compare_digest(request.form.get(TOKEN, "").encode(), self.token.encode())
+
+    @property
+    def may_operate(self) -> bool:
+        """Whether this operator may change something."""
+        return self.operator.role.includes(Role.OPERATE)
+
+    @property
+    def is_engineer(self) -> bool:
+        """Whether this operator may see how something was decided."""
+        return self.operator.role.includes(Role.ENGINEER)
+
+    @cached_property
+    def state(self) -> "SendingState":
+        """Whether emails are sent now: the header and the banner of each page say the same."""
+        with reading(self.pages.engine) as connection:
+            sending, these = sending_of(connection), open_pauses(connection)
+        return SendingState(sending, tuple(one for one in these if not one.is_over(self.now)))
+
+    def holding(self, these: Iterable[TitledEvent] = ()) -> Holding:
+        """Return what makes emails about these events wait now."""
+        rules = self.pages.rules.setup().rules.rules
+        paused = {
+            action.action_id
+            for one in these
+            for action in one.event.actions
+            if action.state in OPEN_ACTIONS
+            and pause_of(
+                self.state.pauses,
+                self.now,
+                rule=action.rule,
+                course_id=one.event.course_id,
+                coworker_id=one.coworker_id,
+            )
+        }
+        return Holding(paused, {one.name for one in rules if one.gather_s})
+
+    def page(self, template: str, status: int = 200, **known: Any) -> Response:  # noqa: ANN401 - what templates print
+        """Return a page with navigation, the state of sending, and the notice of the last act."""
+        notice = unquote(request.cookies.get(_NOTICE, ""))[:_LONGEST_NOTICE]
+        known = {"visit": self, "notice": notice, "masked": self.masked, **known}
+        response = self.pages.frame.page(status, template, self, known)
+        if notice:
+            self.set_cookie(response, _NOTICE, "", 0)
+        return response
+
+    def masked(self, address: str | None) -> str | None:
+        """Return an address as this operator may see it: whole if they may write to members."""
+        if not address or self.may_operate:
+            return address
+        name, _, domain = address.rpartition("@")
+        return f"{name[:1]}…@{domain}"
+
+    def member_name(self, coworker_id: int) -> str:
+        """Return what a member is called whose name was never read."""
+        return self.language.say("Member {id}").format(id=coworker_id)
+
+    def missing(self, what: str) -> Response:
+        """Answer that there is no such thing; `what` is a sentence that says so."""
+        return self.page("missing.html", 404, what=what)
+
+    def refused(self, role: Role) -> Response:
+        """Answer that the operator's role does not allow this, and name who may."""
+        with reading(self.pages.engine) as connection:
+            every = all_operators(connection)
+        who = [
+            one.name
+            for one in every
+            if one.closed_at is None and one.password_hash and one.role.includes(role)
+        ]
+        return self.page("refused.html", 403, who=who[:10])
+
+    def ask_again(self, path: str, fields: list[tuple[str, str]]) -> Response:
+        """Show a form that was sent in an ended or another session, to be sent once more."""
+        return self.page("ask_again.html", 409, action=path, fields=fields)
+
+    def asked_before_sign_in(self) -> tuple[str, list[tuple[str, str]]] | None:
+        """Return path and fields of the form that was carried through the sign-in, if any."""
+        path = request.form.get(_KEPT_PATH, "")
+        if local_path(path) != path:
+            return None
+        fields = [
+            (name.removeprefix(_KEPT), value) for name, value in _fields() if name.startswith(_KEPT)
+        ]
+        return path, fields
+
+
+def id_in(text: str) -> int | None:
+    """Return a text as an Id, or None if it is none."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID))
+    return int(text) if is_number and 1 <= int(text) <= MAX_ID else None
+
+
+def local_path(text: str | None) -> str:
+    """Return a path on this service, or `/` if the text is none."""
+    if text is None or not text.startswith("/") or text.startswith("//"):
+        return "/"
+    return text if text.isprintable() and "\\" not in text else "/"
+
+
+def _fields() -> list[tuple[str, str]]:
+    """Return the fields of the form that was sent, without secrets."""
+    return [
+        (name, value)
+        for name, value in request.form.items(multi=True)
+        if name.removeprefix(_KEPT) not in _NOT_KEPT
+    ]
+
+
+def _kept(path: str, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(_KEPT_PATH, path), *((f"{_KEPT}{name}", value) for name, value in fields)]
+
+
+def _carried() -> list[tuple[str, str]]:
+    """Return the kept fields of the sign-in form that was sent, to carry them further."""
+    if _KEPT_PATH not in request.form:
+        return []
+    return [one for one in _fields() if one[0] == _KEPT_PATH or one[0].startswith(_KEPT)]

@@ -1,0 +1,149 @@
+"""What operators read about events and emails: words for what happened, badges, and sentences.
+
+The reasons are those of `schemas.reasons`, in the same sentences as everywhere. A badge is a word
+and a shape, so that it never depends on colour alone.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ledger.mail_reports import ReportView
+from ledger.queries import EmailView
+from ledger.stories import ActionView, TitledEvent
+from schemas.actions import OPEN_ACTIONS, ActionState
+from schemas.events import EventKind
+from schemas.mail_reports import ReportKind
+from schemas.reasons import EXPLANATIONS, Reason
+from service.desk.languages import Times
+from service.person_history import main_action
+from workers.attention import HELD_ON_PURPOSE
+
+
+def words(text: str) -> str:
+    """Mark a text for translators; it is translated where it is shown."""
+    return text
+
+
+_HAPPENED = {
+    EventKind.ENROLLED: words("Enrolled"),
+    EventKind.ENROLMENT_REQUESTED: words("Asked to join, waits for approval"),
+    EventKind.COURSE_STARTED: words("Started the course"),
+    EventKind.LESSON_COMPLETED: words("Finished {lesson}"),
+    EventKind.COURSE_COMPLETED: words("Finished the course"),
+    EventKind.UNENROLLED: words("Is no longer enrolled"),
+    EventKind.LESSON_REOPENED: words("A lesson counts as not finished again"),
+    EventKind.ENROLMENT_APPROVED: words("Was approved"),
+    EventKind.ENROLMENT_BLOCKED: words("Was blocked"),
+    EventKind.ENROLMENT_UNBLOCKED: words("Is no longer blocked"),
+    EventKind.NOT_STARTED: words("Has not started"),
+    EventKind.STALLED: words("Has been away"),
+    EventKind.LESSON_AVAILABLE: words("A lesson opened"),
+}
+_BADGES = {
+    ActionState.DONE: ("sent", words("Sent")),
+    ActionState.SKIPPED: ("skipped", words("Not sent on purpose")),
+    ActionState.PLANNED: ("scheduled", words("Scheduled")),
+    ActionState.WAITING: ("scheduled", words("Scheduled")),
+    ActionState.PERFORMING: ("scheduled", words("Being sent")),
+    ActionState.HELD: ("needs", words("Needs you")),
+    ActionState.FAILED: ("failed", words("Failed")),
+    ActionState.UNKNOWN: ("needs", words("Needs you")),
+}
+_BOUNCES = frozenset({ReportKind.HARD_BOUNCE, ReportKind.SOFT_BOUNCE})
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A badge, as its kind and its word, and the sentence beside it."""
+
+    badge: str
+    word: str
+    sentence: str = ""
+
+
+def happened(times: Times, one: TitledEvent) -> str:
+    """Return what happened, such as `Finished Pricing your first offer`."""
+    text = times.language.say(_HAPPENED[EventKind(one.event.kind)])
+    return text.format(lesson=one.lesson or times.language.say("a lesson"))
+
+
+def explained(times: Times, reason: Reason | str | None) -> str:
+    """Return the sentence of a reason with its full stop; empty for None."""
+    if not reason:
+        return ""
+    return f"{times.language.say(EXPLANATIONS[Reason(reason)].sentence)}."
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What makes emails wait: which ones a pause will hold, and which rules gather lessons."""
+
+    paused: Collection[int] = ()
+    gathering: Collection[str] = ()
+
+
+def shown_event(times: Times, one: TitledEvent, holding: Holding) -> Shown:
+    """Return what came of an event: of its email to the member, or why there is none."""
+    action = main_action(one.event.actions)
+    if action is not None:
+        return shown_email(times, action, holding)
+    if one.event.actions:
+        text = times.language.say_n(
+            "One message to others.", "{number} messages to others.", len(one.event.actions)
+        )
+        return Shown("skipped", times.language.say("No email"), text)
+    return Shown("skipped", times.language.say("No email"), explained(times, one.event.reason))
+
+
+def shown_email(
+    times: Times,
+    email: ActionView | EmailView,
+    holding: Holding,
+    reports: Collection[ReportView] = (),
+) -> Shown:
+    """Return badge and sentence of an email; `reports` are those of the mail provider."""
+    say, state = times.language.say, ActionState(email.state)
+    badge, word = _BADGES[state]
+    why = explained(times, email.reason)
+    if state is ActionState.DONE:
+        return _shown_sent(times, email, reports)
+    if state in OPEN_ACTIONS:
+        return _shown_waiting(times, email, holding)
+    if state is ActionState.HELD and email.reason in HELD_ON_PURPOSE:
+        is_kept = email.reason in {Reason.OBSERVE, Reason.BEFORE_START}
+        return Shown("scheduled", say("Kept here") if is_kept else say("Held"), why)
+    if state in {ActionState.UNKNOWN, ActionState.FAILED} and _is_settled(email):
+        word = word if state is ActionState.FAILED else words("Unknown")
+        return Shown("skipped", say(word), say("It was sent again."))
+    return Shown(badge, say(word), why)
+
+
+def _shown_waiting(times: Times, email: ActionView | EmailView, holding: Holding) -> Shown:
+    say, reason = times.language.say, email.reason
+    if email.action_id in holding.paused:
+        return Shown("scheduled", say("Held"), explained(times, Reason.PAUSED))
+    is_new = email.state == ActionState.PLANNED and email.due_at > times.now
+    if reason is None and is_new and email.rule in holding.gathering:
+        reason = Reason.GATHERING
+    goes = say("Goes {time}.").format(time=times.words(email.due_at))
+    sentence = f"{explained(times, reason)} {goes}".strip()
+    if reason == Reason.GATHERING:
+        return Shown("gathering", say("Gathering"), sentence)
+    return Shown("scheduled", say("Scheduled"), sentence)
+
+
+def _is_settled(email: ActionView | EmailView) -> bool:
+    return email.was_resent if isinstance(email, ActionView) else email.resent_as is not None
+
+
+def _shown_sent(
+    times: Times, email: ActionView | EmailView, reports: Collection[ReportView]
+) -> Shown:
+    say = times.language.say
+    kinds = {one.kind for one in reports if not one.is_of_other}
+    at = "" if email.finished_at is None else times.words(email.finished_at)
+    if kinds & _BOUNCES:
+        return Shown("failed", say("Bounced"), say("It came back from the address."))
+    if ReportKind.DELIVERED in kinds:
+        return Shown("sent", say("Delivered"), say("Sent {time}.").format(time=at) if at else "")
+    return Shown("sent", say("Sent"), say("Sent {time}.").format(time=at) if at else "")

@@ -1,0 +1,95 @@
+"""Finds people by what an operator typed: an address, an Id, or part of a name."""
+
+from dataclasses import dataclass
+
+from ledger.engine import Connection
+from ledger.members import members_by_name, name_of_member
+from ledger.people import (
+    people_by_address_part,
+    people_by_email,
+    people_by_name,
+    person_of,
+    persons_of,
+)
+from schemas.fields import MAX_ID
+from schemas.person import Person
+from schemas.text import folded
+
+_MOST_FOUND = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PersonMatch:
+    """A person who matches the query.
+
+    `was_read`: their own record was read, so `email` is None only if they have none. Of people who
+    enrolled before the baseline only the name is known, from lists. `just_asked`: they were just
+    read from Nexudus and may not be known here.
+    """
+
+    coworker_id: int
+    full_name: str
+    email: str | None
+    was_read: bool = True
+    just_asked: bool = False
+
+
+def matching_people(connection: Connection, who: str) -> list[PersonMatch]:
+    """Return the known people who match.
+
+    `who` is an address or part of one with the @, the Id of a coworker, or part of a name or of an
+    address before the @. If it is the whole name or address of some, only those are returned.
+    """
+    if "@" in who:
+        found = people_by_email(connection, who) or people_by_address_part(connection, who)
+        return [_read(one) for one in found]
+    coworker_id = coworker_id_in(who)
+    known = None if coworker_id is None else known_person(connection, coworker_id)
+    if known is not None:
+        return [known]
+    named = _by_name(connection, who)
+    return [one for one in named if folded(who) == folded(one.full_name)] or named
+
+
+def is_ambiguous(found: list[PersonMatch]) -> bool:
+    """Return whether these are several people who do not all share one address."""
+    return len(found) > 1 and len({folded(one.email or str(one.coworker_id)) for one in found}) > 1
+
+
+def _by_name(connection: Connection, typed: str) -> list[PersonMatch]:
+    """Return the people who were read or only listed, each once, sorted by name."""
+    found = {one.coworker_id: _read(one) for one in people_by_name(connection, typed)}
+    listed = {
+        one.coworker_id: one.full_name
+        for one in members_by_name(connection, typed)
+        if one.coworker_id not in found
+    }
+    people = persons_of(connection, listed)
+    for coworker_id, name in listed.items():
+        found[coworker_id] = (
+            _read(people[coworker_id])
+            if coworker_id in people
+            else PersonMatch(coworker_id, name, None, was_read=False)
+        )
+    in_order = sorted(found.values(), key=lambda one: (folded(one.full_name), one.coworker_id))
+    return in_order[:_MOST_FOUND]
+
+
+def known_person(connection: Connection, coworker_id: int) -> PersonMatch | None:
+    """Return a person by their Id; None if neither they nor their name was ever read."""
+    person = person_of(connection, coworker_id)
+    if person is not None:
+        return _read(person)
+    name = name_of_member(connection, coworker_id)
+    return None if name is None else PersonMatch(coworker_id, name, None, was_read=False)
+
+
+def _read(person: Person) -> PersonMatch:
+    return PersonMatch(person.coworker_id, person.full_name, person.email)
+
+
+def coworker_id_in(who: str) -> int | None:
+    """Return `who` as an Id, or None if it is not one."""
+    text = who.strip()
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID))
+    return int(text) if is_number and 1 <= int(text) <= MAX_ID else None

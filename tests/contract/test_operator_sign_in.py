@@ -1,0 +1,303 @@
+"""Signing in to the pages: passwords, one-time links, sessions, and forms of other sites."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from ledger.engine import reading, writing
+from ledger.operators import close_operator, sessions_of
+from schemas.roles import Role
+from service.limits import MOST_PER_MINUTE
+from tests.contract.operator_rig import HERE, PASSWORD, RITA, Browser, Office, opened
+
+pytestmark = pytest.mark.engines("sqlite")
+NEW_PASSWORD = "another four words then"
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    with opened(tmp_path) as found:
+        yield found
+
+
+def is_in(browser: Browser) -> bool:
+    return browser.get("/").status_code == 200
+
+
+def test_a_one_time_link_lets_its_owner_choose_a_password_and_signs_them_in(
+    office: Office,
+) -> None:
+    office.add()
+    link, browser = office.link(), office.browser()
+    assert RITA in browser.get(link).text
+    answer = browser.post(link, {"new_password": NEW_PASSWORD})
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+    assert is_in(browser)
+    assert office.browser().sign_in(password=NEW_PASSWORD).status_code == 303
+
+
+def test_a_one_time_link_works_once_for_a_day_and_not_after_a_newer_one(office: Office) -> None:
+    office.add()
+    old = office.link()
+    newer = office.link(token="another-token")
+    stranger = office.browser()
+    assert stranger.get(old).status_code == stranger.post(old, {}).status_code == 404
+    office.clock.move(24 * 3600)
+    assert stranger.get(newer).status_code == 404
+    last = office.link(token="the-last-token")
+    assert stranger.post(last, {"new_password": NEW_PASSWORD}).status_code == 303
+    assert office.browser().post(last, {"new_password": PASSWORD}).status_code == 404
+    assert office.browser().sign_in(password=PASSWORD).status_code == 403
+
+
+@pytest.mark.parametrize("weak", ["short", "a" * 40, "rita sousa rita", "x" * 300, ""])
+def test_a_password_that_is_easy_to_guess_is_not_stored(office: Office, weak: str) -> None:
+    office.add()
+    answer = office.browser().post(office.link(), {"new_password": weak})
+    assert answer.status_code == 422
+    assert "at least 12 characters" in answer.text
+    assert office.browser().sign_in(password=PASSWORD).status_code == 303
+
+
+def test_without_an_account_the_page_says_how_to_make_one(office: Office) -> None:
+    answer = office.browser().get("/sign-in")
+    assert "coursebell user add" in answer.text
+    assert "password" not in answer.text.partition("<main")[2]
+
+
+def test_a_page_leads_to_the_sign_in_and_back(office: Office) -> None:
+    office.add()
+    browser = office.browser()
+    answer = browser.get("/account?x=1")
+    assert (answer.status_code, answer.headers["Location"]) == (
+        303,
+        "/sign-in?next=/account%3Fx%3D1",
+    )
+    shown = browser.get(answer.headers["Location"])
+    answer = browser.send(
+        shown, "/sign-in", name="rita  SOUSA".replace("  ", " "), password=PASSWORD
+    )
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/account?x=1")
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:1", "/a\nb"],
+)
+def test_the_way_back_leads_nowhere_else(office: Office, elsewhere: str) -> None:
+    office.add()
+    assert office.browser().sign_in(next=elsewhere).headers["Location"] == "/"
+
+
+def test_an_unknown_name_is_answered_as_a_wrong_password_is(office: Office) -> None:
+    office.add()
+    wrong = office.browser().sign_in(password="not the password at all")
+    unknown = office.browser().sign_in("Otto", "not the password at all")
+    assert wrong.status_code == unknown.status_code == 403
+    assert wrong.text.replace(RITA, "Otto") == unknown.text
+
+
+def test_wrong_passwords_are_limited_by_name_until_a_minute_passed(office: Office) -> None:
+    office.add()
+    with capture_logs() as logs:
+        for _ in range(MOST_PER_MINUTE):
+            assert office.browser().sign_in(password="wrong").status_code == 403
+        assert office.browser().sign_in(password=PASSWORD).status_code == 429
+    assert {one["event"] for one in logs} >= {"operator.refused", "operator.throttled"}
+    assert RITA not in str(logs)
+
+
+def test_a_cookie_is_for_this_service_only(office: Office) -> None:
+    office.add()
+    [cookie] = office.browser().sign_in().headers.getlist("Set-Cookie")
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert "Secure" not in cookie  # the browser is on this machine
+
+
+def test_elsewhere_a_password_is_taken_over_https_only(tmp_path: Path) -> None:
+    public = "https://courses.harbour.example"
+    with opened(tmp_path / "a", COURSEBELL_PUBLIC_URL=public) as office:
+        office.add()
+        browser = office.browser(public)
+        [cookie] = browser.sign_in().headers.getlist("Set-Cookie")
+        assert "Secure" in cookie
+        assert is_in(browser)
+    with opened(tmp_path / "b") as office:
+        office.add()
+        browser = office.browser("http://10.0.0.5:8000")
+        assert "without https" in browser.get("/sign-in").text
+        assert browser.sign_in().status_code == 403
+        assert not is_in(browser)
+
+
+def test_a_session_ends_after_a_week_without_use_and_after_a_month(office: Office) -> None:
+    browser = office.signed_in()
+    used = []
+    for _ in range(5):
+        office.clock.move(6 * 86_400)
+        used.append(is_in(browser))
+    assert used == [True, True, True, True, False]
+    other = office.browser()
+    other.sign_in()
+    office.clock.move(7 * 86_400 - 1)
+    assert is_in(other)
+    office.clock.move(7 * 86_400)
+    assert not is_in(other)
+
+
+def test_signing_out_ends_the_session_for_whoever_has_the_cookie(office: Office) -> None:
+    browser = office.signed_in()
+    copy = office.browser()
+    cookie = browser.client.get_cookie("coursebell_session", "127.0.0.1")
+    assert cookie
+    copy.client.set_cookie("coursebell_session", cookie.value, domain="127.0.0.1")
+    assert is_in(copy)
+    assert browser.press("/account", "/sign-out").headers["Location"] == "/sign-in"
+    assert not is_in(copy)
+
+
+def test_another_password_signs_out_all_other_browsers(office: Office) -> None:
+    browser, other = office.signed_in(), office.browser()
+    other.sign_in()
+    sent = {"password": PASSWORD, "new_password": NEW_PASSWORD}
+    wrong = browser.press("/account", "/account/password", **(sent | {"password": "wrong"}))
+    assert (wrong.status_code, is_in(other)) == (403, True)
+    weak = browser.press("/account", "/account/password", **(sent | {"new_password": "short"}))
+    assert (weak.status_code, is_in(other)) == (422, True)
+    answer = browser.press("/account", "/account/password", **sent)
+    assert answer.status_code == 303
+    assert "Password changed" in browser.get("/account").text
+    assert (is_in(browser), is_in(other)) == (True, False)
+    assert office.browser().sign_in(password=PASSWORD).status_code == 403
+
+
+def test_sessions_are_listed_and_ended(office: Office) -> None:
+    browser, phone = office.signed_in(), office.browser()
+    phone.client.post(
+        "/sign-in",
+        base_url=HERE,
+        data={"name": RITA, "password": PASSWORD},
+        headers={"User-Agent": "Mozilla/5.0 (iPhone; CPU) Version/18.0 Mobile Safari/604.1"},
+    )
+    shown = browser.get("/account")
+    assert "Safari, iPhone" in shown.text
+    answer = browser.send(shown, "/account/end")
+    assert answer.status_code == 303
+    assert (is_in(browser), is_in(phone)) == (True, False)
+    with reading(office.engine) as connection:
+        [left] = sessions_of(connection, office.account().operator_id, office.clock.now())
+    assert left.client != "Safari, iPhone"
+
+
+def test_nobody_ends_the_session_of_another_operator(office: Office) -> None:
+    browser, other = office.signed_in(), office.signed_in(name="Otto")
+    with reading(office.engine) as connection:
+        [theirs] = sessions_of(connection, office.account("Otto").operator_id, office.clock.now())
+    browser.press("/account", "/sign-out")
+    office_browser = office.browser()
+    office_browser.sign_in()
+    other_page = office_browser.get("/account")
+    token = other_page.text.split('name="token" value="')[1].split('"')[0]
+    office_browser.post("/account/end", {"token": token, "session": theirs.session_id})
+    assert is_in(other)
+
+
+def test_closing_an_account_signs_its_owner_out_at_once(office: Office) -> None:
+    browser = office.signed_in()
+    link = office.link()
+    with writing(office.engine) as connection:
+        close_operator(connection, office.account(), "test", office.clock.now())
+    assert not is_in(browser)
+    assert office.browser().sign_in().status_code == 403
+    assert office.browser().get(link).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ],
+    ids=str,
+)
+def test_a_form_of_another_site_changes_nothing(office: Office, headers: dict[str, str]) -> None:
+    browser = office.signed_in()
+    token = browser.get("/account").text.split('name="token" value="')[1].split('"')[0]
+    answer = browser.post("/sign-out", {"token": token}, headers=headers)
+    assert answer.status_code == 403
+    assert "another site" in answer.text
+    assert is_in(browser)
+    assert browser.sign_in().status_code == 303
+    assert browser.post("/sign-in", {"name": RITA}, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Sec-Fetch-Site": "same-origin"}, {"Origin": HERE}, {}],
+    ids=["fetch metadata", "origin", "neither"],
+)
+def test_a_form_of_this_site_works(office: Office, headers: dict[str, str]) -> None:
+    browser = office.signed_in()
+    token = browser.get("/account").text.split('name="token" value="')[1].split('"')[0]
+    assert browser.post("/sign-out", {"token": token}, headers=headers).status_code == 303
+
+
+def test_a_form_of_another_session_is_asked_for_again(office: Office) -> None:
+    browser = office.signed_in()
+    office.browser().sign_in()
+    shown = browser.get("/account")
+    browser.sign_in()  # in another tab
+    answer = browser.send(shown, "/account/end", session="abc")
+    assert answer.status_code == 409
+    assert "nothing you typed is lost" in answer.text
+    assert 'name="session" value="abc"' in answer.text
+    assert browser.send(answer, "/account/end").status_code == 303
+
+
+def test_what_was_typed_survives_the_end_of_the_session(office: Office) -> None:
+    browser = office.signed_in()
+    office.browser().sign_in()
+    shown = browser.get("/account")
+    office.clock.move(8 * 86_400)
+    answer = browser.send(shown, "/account/end", session="abc<d>")
+    assert answer.status_code == 401
+    assert "What you filled in is kept" in answer.text
+    wrong = browser.send(answer, "/sign-in", name=RITA, password="wrong")
+    assert "kept.session" in wrong.text
+    again = browser.send(wrong, "/sign-in", name=RITA, password=PASSWORD)
+    assert 'name="session" value="abc&lt;d&gt;"' in again.text
+    assert "password" not in again.text
+    assert browser.send(again, "/account/end").status_code == 303
+
+
+def test_a_kept_form_is_sent_to_this_service_only(office: Office) -> None:
+    office.add()
+    answer = office.browser().sign_in(kept_path="https://evil.example/x")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+
+
+def test_roles_include_the_ones_before() -> None:
+    assert Role.ENGINEER.includes(Role.LOOK)
+    assert Role.OPERATE.includes(Role.OPERATE)
+    assert not Role.LOOK.includes(Role.OPERATE)
+
+
+def test_pages_load_nothing_from_elsewhere_and_are_not_kept(office: Office) -> None:
+    browser = office.signed_in()
+    for path in ("/", "/account"):
+        answer = browser.get(path)
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "<script" not in answer.text
+        assert "style=" not in answer.text
+    style = browser.get(browser.get("/").text.split('rel="stylesheet" href="')[1].split('"')[0])
+    assert style.mimetype == "text/css"
+    assert "immutable" in style.headers["Cache-Control"]
+    assert len(style.data) < 10_000

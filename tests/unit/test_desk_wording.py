@@ -1,0 +1,98 @@
+"""Badges and sentences of emails, as the pages of operators show them."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ledger.stories import ActionView
+from schemas.actions import ActionState
+from schemas.reasons import HOLD_REASONS, Reason
+from service.desk.languages import Times, ui_language
+from service.desk.wording import Holding, Shown, shown_email
+
+NOW = datetime(2026, 11, 27, 21, 0, tzinfo=UTC)
+TIMES = Times(ui_language("en"), ZoneInfo("Europe/Lisbon"), NOW)
+PLANNED = ActionView(
+    action_id=7,
+    rule="lesson-finished",
+    template="lesson_finished",
+    state=ActionState.PLANNED,
+    reason=None,
+    due_at=NOW + timedelta(minutes=30),
+    finished_at=None,
+    receipt=None,
+    title="You finished Pricing",
+    tries=(),
+)
+
+
+def shown(holding: Holding = Holding(), **different: Any) -> Shown:  # noqa: ANN401, B008 - fields; frozen
+    return shown_email(TIMES, replace(PLANNED, **different), holding)
+
+
+def test_an_email_that_gathers_says_until_when() -> None:
+    gathers = Holding(gathering={"lesson-finished"})
+    assert shown(gathers) == Shown(
+        "gathering",
+        "Gathering",
+        "Waiting for more lessons of the same sitting. Goes 21:30.",
+    )
+    assert shown().word == "Scheduled"
+    assert shown(gathers, due_at=NOW).word == "Scheduled"
+
+
+def test_a_pause_counts_before_what_the_email_waits_for() -> None:
+    both = Holding(paused={7}, gathering={"lesson-finished"})
+    assert shown(both) == Shown("scheduled", "Held", "Sending is paused.")
+
+
+def test_night_names_the_morning() -> None:
+    night = shown(state="waiting", reason="quiet-hours", due_at=NOW + timedelta(hours=11))
+    assert night == Shown(
+        "scheduled", "Scheduled", "It is night where they are. Goes tomorrow 08:00."
+    )
+
+
+@pytest.mark.parametrize("reason", HOLD_REASONS)
+def test_what_is_held_on_purpose_does_not_ask_for_a_decision(reason: Reason) -> None:
+    on_purpose = {Reason.OBSERVE, Reason.BEFORE_START, Reason.PAUSED, Reason.ON_HOLD}
+    assert (shown(state="held", reason=reason).badge == "needs") == (reason not in on_purpose)
+
+
+@pytest.mark.parametrize("state", ActionState)
+def test_every_state_has_a_badge_and_those_that_were_sent_again_need_no_one(
+    state: ActionState,
+) -> None:
+    assert shown(state=state).word
+    settled = shown(state=state, was_resent=True)
+    if state in {ActionState.FAILED, ActionState.UNKNOWN}:
+        assert settled.badge == "skipped"
+
+
+def test_times_are_written_as_the_operator_reads_them() -> None:
+    assert TIMES.words(NOW) == "21:00"
+    assert TIMES.words(NOW + timedelta(hours=4)) == "tomorrow 01:00"
+    assert TIMES.words(NOW - timedelta(days=1)) == "yesterday 21:00"
+    assert TIMES.words(NOW - timedelta(days=20)) == "Sat 7 Nov, 21:00"
+    assert TIMES.words(datetime(2025, 3, 1, 9, tzinfo=UTC)) == "Sat 1 Mar 2025, 09:00"
+    assert 'datetime="2026-11-27T21:00:00+00:00"' in TIMES.mark(NOW)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "code"),
+    [
+        ("de-AT,de;q=0.9,en;q=0.8", "de"),
+        ("pt,fr", "fr"),
+        ("pt", "en"),
+        (None, "en"),
+        ("*", "en"),
+        (";;,", "en"),
+    ],
+)
+def test_the_language_is_the_first_that_the_browser_asks_for(
+    accepted: str | None, code: str
+) -> None:
+    assert ui_language(accepted).code == code
