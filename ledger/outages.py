@@ -19,13 +19,16 @@ from ledger.controls import set_value, value_of
 from ledger.engine import insert_into
 from ledger.interventions import AUTOMATIC
 from ledger.tables import (
+    UNFINISHED_REPORTS,
     WAITING_ACTIONS,
     WAITING_LOOKUPS,
     actions,
     lookups,
     outages,
+    reports,
     sign_ins,
 )
+from schemas.actions import ActionState
 from schemas.reasons import EXPLANATIONS, Reason
 
 # An action with one of these reasons waits for the end of an outage, not for its own time.
@@ -49,6 +52,7 @@ OUTAGE_REASONS = frozenset(
         Reason.WRITE_DENIED,
     }
 )
+_OF_MAIL = frozenset(reason for reason in OUTAGE_REASONS if reason.startswith("mail-"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +173,14 @@ def note_outage(  # noqa: PLR0913, PLR0917 - each is a column of the row
 
 def end_outage(connection: Connection, kind: str, now: datetime) -> bool:
     """End the outage of a channel, and make due what waits for it; False if there was none."""
-    since = connection.scalar(
-        delete(outages).where(outages.c.kind == kind).returning(outages.c.since)
-    )
-    if since is None:
+    ended = delete(outages).where(outages.c.kind == kind)
+    outage = connection.execute(ended.returning(outages.c.since, outages.c.reason)).first()
+    if outage is None:
         return False
-    if now - since >= LASTING:
-        _note_past(connection, kind, PastOutage(since, now))
+    if now - outage.since >= LASTING:
+        _note_past(connection, kind, PastOutage(outage.since, now))
+    if outage.reason in _OF_MAIL:
+        _make_reports_due(connection, now)
     # Skips rows that another worker has locked, so that two transactions never deadlock.
     waiting = (
         select(actions.c.id)
@@ -191,6 +196,17 @@ def end_outage(connection: Connection, kind: str, now: datetime) -> bool:
     return True
 
 
+def _make_reports_due(connection: Connection, now: datetime) -> None:
+    """Make the reports due that wait for the mail server."""
+    is_waiting = and_(UNFINISHED_REPORTS, reports.c.state == ActionState.WAITING)
+    waiting = (
+        select(reports.c.id)
+        .where(is_waiting, reports.c.reason.in_(_OF_MAIL), reports.c.due_at > now)
+        .with_for_update(skip_locked=True)
+    )
+    connection.execute(update(reports).where(reports.c.id.in_(waiting)).values(due_at=now))
+
+
 def past_outages(connection: Connection, kind: str) -> list[PastOutage]:
     """Return the last outages of a channel that lasted an hour or more, the earliest first."""
     text = value_of(connection, f"{_PAST}.{kind}")
@@ -199,7 +215,9 @@ def past_outages(connection: Connection, kind: str) -> list[PastOutage]:
 
 
 def _note_past(connection: Connection, kind: str, outage: PastOutage) -> None:
-    last = [*past_outages(connection, kind), outage][-_MOST_PAST:]
+    # One that ends later was noted while a clock was ahead.
+    before = [one for one in past_outages(connection, kind) if one.end <= outage.end]
+    last = [*before, outage][-_MOST_PAST:]
     text = json.dumps([[one.begin.isoformat(), one.end.isoformat()] for one in last])
     set_value(connection, f"{_PAST}.{kind}", text, AUTOMATIC, outage.end)
 
@@ -208,6 +226,7 @@ def retry_outages_now(connection: Connection, now: datetime) -> None:
     """Let workers retry at once, since settings or the mail server may have been fixed."""
     connection.execute(update(outages).where(outages.c.until > now).values(until=now))
     _make_actions_due(connection, OUTAGE_REASONS, now)
+    _make_reports_due(connection, now)
 
 
 MOST_COUNTED = 1_000  # so that a large backlog costs no more than a small one

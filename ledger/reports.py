@@ -70,6 +70,13 @@ class Report:
         is_night = self.state is ActionState.WAITING and self.reason is Reason.QUIET_HOURS
         return self.state is ActionState.PLANNED or is_night
 
+    @property
+    def may_be_hastened(self) -> bool:
+        """Whether it may be tried sooner: it waits for its time, or the server put off this one."""
+        return self.waits_for_its_time or (
+            self.state is ActionState.WAITING and self.reason is Reason.MAIL_TEMPORARY
+        )
+
 
 def plan_report(connection: Connection, plan: ReportPlan, now: datetime) -> bool:
     """Store a report to send; return whether it is new. One with the same key stays as it is."""
@@ -104,13 +111,14 @@ def open_report(connection: Connection, name: str, audience: str) -> Report | No
 
 
 def hasten_report(connection: Connection, report: Report, now: datetime) -> None:
-    """Make a report that waits for nothing but its time due now."""
-    is_night = and_(reports.c.state == ActionState.WAITING, reports.c.reason == Reason.QUIET_HOURS)
+    """Make a report due now, if it may be hastened."""
+    may_be = (Reason.QUIET_HOURS, Reason.MAIL_TEMPORARY)
+    is_waiting = and_(reports.c.state == ActionState.WAITING, reports.c.reason.in_(may_be))
     connection.execute(
         update(reports)
         .where(
             reports.c.id == report.report_id,
-            or_(reports.c.state == ActionState.PLANNED, is_night),
+            or_(reports.c.state == ActionState.PLANNED, is_waiting),
             reports.c.due_at > now,
         )
         .values(due_at=now)

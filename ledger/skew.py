@@ -23,12 +23,15 @@ from sqlalchemy import (
 
 from ledger.tables import (
     DUE_LOOKUPS,
+    UNFINISHED_REPORTS,
     WAITING_ACTIONS,
     WAITING_LOOKUPS,
     actions,
     lookups,
     outages,
+    reports,
 )
+from schemas.actions import ActionState
 from schemas.events import TOLERANCE
 from schemas.reasons import Reason
 
@@ -54,12 +57,15 @@ def clock_ahead(connection: Connection, now: datetime) -> timedelta | None:
 
 
 def end_far_waits(
-    connection: Connection, now: datetime, longest: Mapping[Reason, timedelta]
+    connection: Connection,
+    now: datetime,
+    longest: Mapping[Reason, timedelta],
+    of_reports: Mapping[Reason, timedelta],
 ) -> int:
     """Make rows due that wait longer than any wait starting now would; return how many.
 
-    `longest` has the longest wait for each reason. Other waits are not changed: people or records
-    set their end.
+    `longest` has the longest wait for each reason, and `of_reports` that of reports. Other waits
+    are not changed: people or records set their end.
     """
     latest = now + TOLERANCE
     is_far = (
@@ -68,7 +74,7 @@ def end_far_waits(
     )
     changed = connection.execute(update(outages).where(or_(*is_far)).values(until=now))
     number = changed.rowcount
-    for table, where in _far_rows(latest, longest):
+    for table, where in (*_far_rows(latest, longest), *_far_reports(latest, of_reports)):
         # Skips rows that another worker has locked, so that two transactions never deadlock.
         far = select(table.c.id).where(where).with_for_update(skip_locked=True)
         changed = connection.execute(update(table).where(table.c.id.in_(far)).values(due_at=now))
@@ -83,10 +89,28 @@ def _far_rows(
     # A due lookup has no wait of its own, and a person released an action without a reason.
     yield lookups, and_(DUE_LOOKUPS, lookups.c.due_at > latest)
     yield actions, and_(WAITING_ACTIONS, actions.c.reason.is_(None), actions.c.due_at > latest)
+    for length, reasons in _by_length(longest).items():
+        for table, waits in ((lookups, WAITING_LOOKUPS), (actions, WAITING_ACTIONS)):
+            is_far = table.c.due_at > latest + length
+            yield table, and_(waits, table.c.reason.in_(reasons), is_far)
+
+
+def _far_reports(
+    latest: datetime, longest: Mapping[Reason, timedelta]
+) -> Iterator[tuple[Table, ColumnElement[bool]]]:
+    """Yield the same for reports. One about a time that is not over yet waits for its end."""
+    is_over = or_(reports.c.period_to.is_(None), reports.c.period_to <= latest)
+    for length, reasons in _by_length(longest).items():
+        is_far = reports.c.due_at > latest + length
+        yield reports, and_(UNFINISHED_REPORTS, reports.c.reason.in_(reasons), is_far, is_over)
+    # An alert is planned for the morning at the latest.
+    is_far = reports.c.due_at > latest + longest[Reason.QUIET_HOURS]
+    is_alert = and_(reports.c.period_to.is_(None), reports.c.state == ActionState.PLANNED)
+    yield reports, and_(UNFINISHED_REPORTS, is_alert, is_far)
+
+
+def _by_length(longest: Mapping[Reason, timedelta]) -> dict[timedelta, list[Reason]]:
     by_length: dict[timedelta, list[Reason]] = {}
     for reason, length in longest.items():
         by_length.setdefault(length, []).append(reason)
-    for table, waits in ((lookups, WAITING_LOOKUPS), (actions, WAITING_ACTIONS)):
-        for length, reasons in by_length.items():
-            is_far = table.c.due_at > latest + length
-            yield table, and_(waits, table.c.reason.in_(reasons), is_far)
+    return by_length

@@ -82,6 +82,22 @@ LONGEST_WAITS: Mapping[Reason, timedelta] = {
     }.items()
 }
 
+# The same for reports. What a report may cause itself stops no other email, so it waits for that as
+# for `MAIL_TEMPORARY`. It checks every hour, or sooner, whether a pause ended or a lookup is done.
+LONGEST_REPORT_WAITS: Mapping[Reason, timedelta] = {
+    **LONGEST_WAITS,
+    **dict.fromkeys(
+        (
+            Reason.MAIL_INTERRUPTED,
+            Reason.MAIL_REFUSES_US,
+            Reason.MAIL_RELAY,
+            Reason.MAIL_SENDER,
+        ),
+        LONGEST_WAITS[Reason.MAIL_TEMPORARY],
+    ),
+    **dict.fromkeys((Reason.PAUSED, Reason.CHANGED_MEANWHILE), timedelta(hours=1)),
+}
+
 MOST_LOST_LEASES = 5  # a lookup that lost this many workers in a row fails, for a person to look at
 
 

@@ -10,6 +10,7 @@ from ledger.choices import address_hash, store_choices
 from ledger.controls import change_mode
 from ledger.engine import Engine, reading, writing
 from ledger.heartbeats import Gap, open_gap
+from ledger.hooks import Watch, store_watch
 from ledger.outages import note_outage, outages_now
 from ledger.pauses import PauseScope, begin_pause
 from ledger.reports import claim_report, expire_reports
@@ -264,13 +265,13 @@ def test_a_reason_that_stops_all_email_already_uses_up_no_try_and_extends_nothin
     with writing(desk.space.engine) as connection:
         note_outage(connection, "email", Reason.MAIL_SENDER, "", NOON, lambda _: 0.0)
     desk.space.mailer.fail_on(OPS, ChannelUnavailable(Reason.MAIL_SENDER, "no", answer="550"))
-    for hour in range(8):
-        desk.at(NOON + hour * HOUR)
+    for day in range(8):
+        desk.at(NOON + timedelta(days=day))
     assert attention(desk) == [("waiting", "mail-sender")]
     with reading(desk.space.engine) as connection:
         assert outages_now(connection)["email"].until == NOON
     desk.space.mailer.pass_on(OPS)
-    desk.at(NOON + timedelta(days=1))
+    desk.at(NOON + timedelta(days=8))
     assert attention(desk) == [("done", None)]
 
 
@@ -314,6 +315,27 @@ def test_an_alert_that_waits_for_the_morning_goes_at_once_with_an_urgent_cause(
     assert "from 3 Mar 2026, 22:00 to 3 Mar 2026, 23:00" in " ".join(desk.text().split())
 
 
+def test_an_urgent_cause_does_not_wait_for_the_next_try_of_an_alert_that_was_put_off(
+    desk: ReportDesk,
+) -> None:
+    begin_and_forget_a_pause(desk)
+    desk.space.mailer.fail_on(OPS, DeliveryUnavailable("try later"))
+    for minutes in (0, 2, 15, 20):
+        desk.at(MORNING + timedelta(days=1, minutes=minutes))
+    assert desk.space.mailer.asked == 3  # the next try is an hour later
+    watch_no_hooks(desk)
+    for minutes in range(25, 200, 5):
+        desk.at(MORNING + timedelta(days=1, minutes=minutes))
+    assert desk.space.mailer.asked == 5  # at once, an hour later, and not two hours after that
+    assert desk.alerts() == [("trouble", "waiting", "mail-temporary")]
+
+
+def watch_no_hooks(desk: ReportDesk) -> None:
+    """Let the check of webhooks be refused, which is urgent."""
+    with writing(desk.space.engine) as connection:
+        store_watch(connection, Watch(None, refused="no right"), desk.space.clock.now())
+
+
 def begin_and_forget_a_pause(desk: ReportDesk) -> None:
     with writing(desk.space.engine) as connection:
         day_ago = NOON - timedelta(days=1)
@@ -355,6 +377,20 @@ def test_what_an_alert_said_that_was_cut_off_is_said_again_an_hour_later(desk: R
         ("attention", "unknown", "handover-unknown"),
         ("attention", "done", None),
     ]
+
+
+def test_an_alert_that_is_refused_in_the_morning_is_not_repeated_minutes_later(
+    desk: ReportDesk,
+) -> None:
+    desk.space.clock.time = NOON + 10 * HOUR
+    lose(desk, 1)
+    desk.space.mailer.answer(OPS, "550 5.7.1 not today")
+    desk.work()
+    for minutes in range(0, 60, 5):
+        desk.at(MORNING + timedelta(days=1, minutes=minutes))
+    assert desk.alerts() == [("attention", "failed", "mail-rejected")]
+    desk.at(MORNING + timedelta(days=1, hours=1))
+    assert desk.alerts() == [("attention", "failed", "mail-rejected")] * 2
 
 
 @pytest.mark.engines(*BOTH)
@@ -483,6 +519,17 @@ def test_a_refusal_of_one_report_holds_no_other_email(desk: ReportDesk) -> None:
     for day in range(1, 6):
         desk.at(NOON + timedelta(days=day))
     assert desk.alerts() == [("attention", "failed", "mail-relay")]
+
+
+def test_a_restore_that_a_clock_ahead_put_into_the_future_does_not_silence_alerts(
+    desk: ReportDesk,
+) -> None:
+    with writing(desk.space.engine) as connection:
+        open_gap(connection, Gap(NOON, NOON + timedelta(days=365), "restore"), "Rita")
+    desk.space.enrol(1)
+    desk.space.work()
+    desk.work()
+    assert desk.alerts() == [("attention", "done", None)]  # about the email that is held
 
 
 def test_no_address_is_in_the_ledger_but_in_copies_which_are_deleted(desk: ReportDesk) -> None:

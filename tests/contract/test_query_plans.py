@@ -68,7 +68,7 @@ from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.settings import SendingRate
 from tests.contract.ledger_rig import ANA, COURSE, NOW, lesson_done, plan_for
-from workers.retries import LONGEST_WAITS
+from workers.retries import LONGEST_REPORT_WAITS, LONGEST_WAITS
 
 MANY = 5_000
 LATEST = NOW + timedelta(minutes=MANY)
@@ -146,7 +146,9 @@ HOT: dict[str, Statement] = {
     "what the source refuses": source_outages,
     "the source is back": lambda it: retry_unanswered(it, NOW),
     "the source takes us again": lambda it: retry_refused(it, NOW),
-    "end what waits too long": lambda it: end_far_waits(it, LATEST, LONGEST_WAITS),
+    "end what waits too long": lambda it: end_far_waits(
+        it, LATEST, LONGEST_WAITS, LONGEST_REPORT_WAITS
+    ),
     "try the mail server now": lambda it: retry_outages_now(it, NOW),
     "what a person may have to look at": undecided,
     "how many are held": held_by_reason,

@@ -18,7 +18,7 @@ from schemas.actions import Outcome
 from schemas.errors import LedgerUnavailable, frames_of
 from workers.deliver.attempt import attempt
 from workers.deliver.context import DeliveryTools
-from workers.retries import BATCH_S, LONGEST_WAITS, PROBE_LEASE_S
+from workers.retries import BATCH_S, LONGEST_REPORT_WAITS, LONGEST_WAITS, PROBE_LEASE_S
 from workers.source.reads import Lend
 
 BATCH = 10
@@ -103,7 +103,7 @@ def sweep(tools: DeliveryTools) -> int:
     repeatable = {kind for kind, action in tools.actions.items() if action.repeatable}
     with writing(tools.engine) as connection:
         settled = expire_handovers(connection, now, lease_s=tools.lease_s, repeatable=repeatable)
-        ended = end_far_waits(connection, now, LONGEST_WAITS)
+        ended = end_far_waits(connection, now, LONGEST_WAITS, LONGEST_REPORT_WAITS)
         corrected = correct_start(connection, now)
         fold_tallies(connection)
     resumed = _end_pauses(tools, now)

@@ -24,7 +24,7 @@ from ledger.suppressions import suppression_of
 from schemas.actions import HOST, Outcome
 from schemas.choices import ALL
 from schemas.entity import Entity
-from schemas.events import EventKind, is_within
+from schemas.events import EventKind, is_ahead, is_within
 from schemas.reasons import Reason
 from schemas.records import Course
 from workers.actions.base import Recipient, keep_nothing
@@ -123,10 +123,21 @@ def _refusal(
         (is_about_members and chosen.agreed.get(ALL) is False, Reason.OPTED_OUT_ALL),
         (is_about_members and chosen.snoozed_until(now) is not None, Reason.SNOOZED),
         (came_back is not None, Reason.BOUNCED_BEFORE),
-        (restored_at is not None and report.planned_at <= restored_at, Reason.RESTORED),
+        (_may_have_gone(report, restored_at, now), Reason.RESTORED),
         (period_end is not None and now - period_end > _TOO_OLD, Reason.TOO_OLD),
     )
     return next((reason for objects, reason in objections if objects), None)
+
+
+def _may_have_gone(report: Report, restored_at: datetime | None, now: datetime) -> bool:
+    """Return whether a report may have gone out before the ledger was restored.
+
+    A clock that was ahead may put the restore in the future. That must not silence alerts, which
+    may be repeated.
+    """
+    if restored_at is None or (report.plan.name in ALERTS and is_ahead(restored_at, now)):
+        return False
+    return report.planned_at <= restored_at
 
 
 def _is_paused(connection: Connection, report: Report, now: datetime) -> bool:

@@ -106,8 +106,9 @@ def _with_alert(connection: Connection, tools: ReportTools, step: _Step, now: da
     waiting = open_report(connection, step.name, step.audience)
     pressing = step.state.pressing(step.about, now)
     if waiting is not None:
-        is_early = waiting.waits_for_its_time and waiting.plan.due_at > now
-        if not is_early or not (pressing or is_ahead(waiting.planned_at, now)):
+        is_left_behind = waiting.waits_for_its_time and is_ahead(waiting.planned_at, now)
+        is_asked = waiting.may_be_hastened and pressing
+        if waiting.plan.due_at <= now or not (is_left_behind or is_asked):
             return step
         return replace(step, state=step.state.hastened(pressing, now), to_hasten=waiting)
     if not step.about or not step.state.may_speak(step.about, now):

@@ -63,11 +63,10 @@ class Progress:
     def next_period(self, every: Every, now: datetime, zone: ZoneInfo) -> Period | None:
         """Return the period that ended and was not planned yet, if there is one."""
         end = last_end(every, now, zone)
-        upto = end if is_ahead(self.upto, now) else self.upto  # planned by a clock that was ahead
-        if end <= upto:
+        if end <= self.upto:  # also if a clock that was ahead planned it
             return None
-        is_long = end - upto > _LONGEST
-        return Period(_begin_of(every, end, zone) if is_long else upto, end)
+        is_long = end - self.upto > _LONGEST
+        return Period(_begin_of(every, end, zone) if is_long else self.upto, end)
 
     def planned(self, every: Every, now: datetime, zone: ZoneInfo) -> "Progress":
         """Return the progress once everything until now is planned."""

@@ -258,29 +258,29 @@ def _after_failure(
     error: DeliveryUnavailable,
     now: datetime,
 ) -> Outcome:
-    """Return when to try again. What stops all email uses up no try of this report.
+    """Return when to try again, if at all. What stops all email uses up no try of this report.
 
-    A reason that the report may cause itself stops other emails only if they found it.
+    A reason that the report may cause itself stops no other email.
     """
-    reasons, same = EmailAction.reasons, {EmailAction.reasons.later}
-    if isinstance(error, ChannelUnavailable):
-        reason, known = error.reason, outages_now(connection).get(KIND)
-        if reason not in reasons.maybe_own:
-            outage, is_new = note_outage(
-                connection,
-                KIND,
-                reason,
-                error.answer,
-                now,
-                lambda failures: outage_wait_s(reason, failures, asked_s=error.retry_after_s),
-            )
-            if is_new:
-                log_stopped(outage, str(error))
-            return Outcome.waiting(outage.until, reason, str(error))
-        if known is not None and known.reason is reason:
-            wait = timedelta(seconds=outage_wait_s(reason, known.tries + 1))
-            return Outcome.waiting(max(known.until, now + wait), reason, str(error))
-        same = set(reasons.maybe_own)
-    reason = error.reason if isinstance(error, ChannelUnavailable) else reasons.later
-    before = sum(claimed.tries.get(one, 0) for one in same)
+    reasons = EmailAction.reasons
+    if not isinstance(error, ChannelUnavailable):
+        before = claimed.tries.get(reasons.later, 0)
+        return later_or_failed(tools.clock, reasons.later, error, before)
+    reason, known = error.reason, outages_now(connection).get(KIND)
+    if reason not in reasons.maybe_own:
+        outage, is_new = note_outage(
+            connection,
+            KIND,
+            reason,
+            error.answer,
+            now,
+            lambda failures: outage_wait_s(reason, failures, asked_s=error.retry_after_s),
+        )
+        if is_new:
+            log_stopped(outage, str(error))
+        return Outcome.waiting(outage.until, reason, str(error))
+    if known is not None and known.reason is reason:
+        wait = timedelta(seconds=outage_wait_s(reason, known.tries + 1))
+        return Outcome.waiting(max(known.until, now + wait), reason, str(error))
+    before = sum(claimed.tries.get(one, 0) for one in reasons.maybe_own)
     return later_or_failed(tools.clock, reason, error, before)
