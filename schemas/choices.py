@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from schemas.reasons import Reason
-from schemas.rules import Stream
+from schemas.rules import Rule, Stream
 
 ALL = "all"  # in place of a stream: every email
 SNOOZE = "snooze"  # in place of a stream: no email until a time
 WEEKLY = "weekly"  # in place of a stream: one email a week about finished lessons
 STREAMS = (*Stream, ALL)
 REPORT = "report/"  # in place of a stream, before the name of a report: only those
+NOTICES = "by/"  # the same, before the name of a rule: what it sends to a host or an address
 SNOOZES: Mapping[str, timedelta] = {"week": timedelta(days=7), "month": timedelta(days=30)}
 
 
@@ -67,7 +68,7 @@ class Choices:
         return self.agreed.get(WEEKLY, False)
 
     def stopped_report_at(self, name: str) -> datetime | None:
-        """Return when the report of this name was stopped; None if it is wanted."""
+        """Return when this report, or these notices, were stopped; None if they are wanted."""
         choice = self.made.get(report_choice(name))
         return None if choice is None or choice.agreed else choice.chosen_at
 
@@ -76,9 +77,22 @@ class Choices:
         return objection_to(stream, self.agreed) is None
 
 
+def notices_of(rule: str) -> str:
+    """Return what the notices of a rule are called where reports are called by their name."""
+    return f"{NOTICES}{rule}"
+
+
+def stream_of(rule: Rule, audience: str | None) -> str:
+    """Return what a recipient may refuse: emails of a stream, or, for others, notices of a rule."""
+    return rule.stream if audience is None else notices_of(rule.name)
+
+
 def report_choice(name: str) -> str:
-    """Return under which name, in place of a stream, the choice about a report is stored."""
-    return f"{REPORT}{name}"
+    """Return under which name, in place of a stream, a choice is stored.
+
+    It is about the report of this name, or about the notices of a rule: see `notices_of`.
+    """
+    return name if name.startswith(NOTICES) else f"{REPORT}{name}"
 
 
 def combined(choices: Iterable[tuple[str, Choice]]) -> Choices:
@@ -98,10 +112,10 @@ def _strength(choice: Choice) -> tuple[bool, datetime, datetime]:
     return not choice.agreed, choice.until or choice.chosen_at, choice.chosen_at
 
 
-def objection_to(stream: Stream | None, agreed: Mapping[str, bool]) -> Reason | None:
+def objection_to(stream: str | None, agreed: Mapping[str, bool]) -> Reason | None:
     """Return why a person with these choices gets no email of this stream; None: they get it.
 
-    Without a stream only a no to all emails counts.
+    In place of a stream, `notices_of` a rule may be given. Without, only a no to all emails counts.
     """
     if agreed.get(ALL) is False:
         return Reason.OPTED_OUT_ALL

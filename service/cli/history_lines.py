@@ -8,7 +8,7 @@ from ledger.open_lookups import OpenLookup
 from ledger.retention import ATTEMPTS, COPIES, DECISIONS
 from ledger.stories import ActionView, TitledEvent
 from schemas.actions import OPEN_ACTIONS, ActionState, LookupState, Mode
-from schemas.choices import ALL, REPORT, SNOOZE, WEEKLY, Choices
+from schemas.choices import ALL, NOTICES, REPORT, SNOOZE, WEEKLY, Choices
 from schemas.entity import Entity
 from schemas.events import EventKind
 from schemas.reasons import EXPLANATIONS, Reason
@@ -113,6 +113,9 @@ def _choice_lines(chosen: Choices, now: datetime) -> Iterator[str]:
         elif name.startswith(REPORT) and not one.agreed:
             report = name.removeprefix(REPORT)
             yield f"  Stopped the report {report} since {local(one.chosen_at)}"
+        elif name.startswith(NOTICES) and not one.agreed:
+            rule = name.removeprefix(NOTICES)
+            yield f"  Stopped what the rule {rule} sends since {local(one.chosen_at)}"
 
 
 def answer(one: PersonHistory) -> str:

@@ -103,12 +103,15 @@ def _preferences(detail: Mapping[str, Any]) -> str:
     weekly = detail.get("weekly")
     if weekly is not None:
         words.append("finished lessons " + ("once a week" if weekly else "after each sitting"))
-    return f"changed emails to coworker {detail['coworker_id']}: {', '.join(words)}"
+    return f"changed emails to {_whom(detail)}: {', '.join(words)}"
 
 
 def _lifted(detail: Mapping[str, Any]) -> str:
-    whose = f"coworker {detail['coworker_id']}" if "coworker_id" in detail else "an address"
-    return f"allowed emails to {whose} again, after one had bounced"
+    return f"allowed emails to {_whom(detail)} again, after one had bounced"
+
+
+def _whom(detail: Mapping[str, Any]) -> str:
+    return f"coworker {detail['coworker_id']}" if "coworker_id" in detail else "an address"
 
 
 def _accepted(detail: Mapping[str, Any]) -> str:

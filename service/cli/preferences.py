@@ -1,4 +1,4 @@
-"""`coursebell preferences`: shows and changes what a member chose, for those who write or phone."""
+"""`coursebell preferences`: shows and changes email preferences, for those who write or phone."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -6,28 +6,51 @@ from datetime import datetime
 
 import click
 
-from ledger.choices import choice_keys, choices_of, store_choices
-from ledger.engine import Connection, lock_decisions, reading, writing
+from ledger.choices import (
+    address_keys,
+    choice_keys,
+    choices_of,
+    mailbox_hash,
+    store_choices,
+)
+from ledger.engine import Connection, Engine, lock_decisions, reading, writing
 from ledger.interventions import log_decision
-from schemas.choices import ALL, SNOOZE, STREAMS, WEEKLY, Choice, ChoiceOrigin, Choices
-from schemas.rules import Stream
+from schemas.actions import is_to_person
+from schemas.choices import (
+    ALL,
+    NOTICES,
+    REPORT,
+    SNOOZE,
+    STREAMS,
+    WEEKLY,
+    Choice,
+    ChoiceOrigin,
+    Choices,
+    notices_of,
+    report_choice,
+)
+from schemas.rules import OWN_REPORTS, Stream
+from schemas.settings import Settings
+from schemas.text import nearest
 from service.cli.common import (
     as_json,
     command_clock,
     local,
     opened_ledger,
     print_json,
-    printable,
+    print_lines,
     settings_now,
     shortened,
     show_addresses,
     who_decides,
 )
 from service.cli.pauses import Until
+from service.cli.readers import AddressReader, address_heading, address_reader
 from service.cli.report_words import chosen_when
 from service.cli.selection import known_person
 from service.people_search import PersonMatch, matching_people
 from workers.preference_links import PreferenceLinks
+from workers.rules_file import rules_or_none
 from workers.secret_key import checked_secret_key
 
 _WORDS: Mapping[str, str] = {
@@ -35,7 +58,26 @@ _WORDS: Mapping[str, str] = {
     Stream.REMINDER: "reminders (reminder)",
     ALL: "all emails (all)",
 }
-_streams = click.Choice([str(one) for one in STREAMS])
+_NAMES = f"{', '.join(STREAMS)}, or a digest, alert or rule by its name"
+
+
+@dataclass(frozen=True, slots=True)
+class _Whose:
+    """Whose preferences these are: a person, or an address that the settings or rules name."""
+
+    person: PersonMatch | None
+    reader: AddressReader | None
+
+    @property
+    def address(self) -> str | None:
+        """The address, as far as it is known."""
+        return self.reader.address if self.reader else self.person.email if self.person else None
+
+    def keys(self, key: str) -> frozenset[str]:
+        """Return under which keys they are stored."""
+        if self.person is None:
+            return address_keys(key, self.address)
+        return choice_keys(key, self.person.coworker_id, self.person.email)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +106,8 @@ class _Change:
 
 @click.command()
 @click.argument("who", metavar="WHO")
-@click.option("--stop", type=_streams, multiple=True, help="Send them no more of these.")
-@click.option("--allow", type=_streams, multiple=True, help="Send them these; they asked for it.")
+@click.option("--stop", metavar="NAME", multiple=True, help="Send them no more of these.")
+@click.option("--allow", metavar="NAME", multiple=True, help="Send them these; they asked for it.")
 @click.option("--snooze", type=Until(), help="Send nothing until then, such as 7d or 2026-12-01.")
 @click.option("--no-snooze", "ends_snooze", is_flag=True, help="End a snooze.")
 @click.option(
@@ -88,51 +130,84 @@ def preferences(  # noqa: PLR0913 - one argument for each option
     as_json: bool,
     show_addresses: bool,
 ) -> None:
-    """Show or change which emails a member gets.
+    """Show or change the email preferences of a member, a host or another reader.
 
-    WHO is their address, their Id or a part of their name. It counts at once, also for emails that
-    wait. Allow reminders only if the member said yes. Who changed it is in `coursebell log`.
+    WHO is their address, their Id or a part of their name. NAME is service, reminder or all, or
+    what a host or an address gets: a digest, alert or rule by its name. It counts at once, also for
+    emails that wait. Allow reminders only if the member said yes. Who changed it is in
+    `coursebell log`.
     """
     if set(stop) & set(allow) or (snooze is not None and ends_snooze):
         raise click.UsageError("The same thing cannot be stopped and allowed.")
-    change = _Change(stop, allow, snooze, ends_snooze, weekly)
     settings, now = settings_now(), command_clock().now()
+    named = _named(settings)
+    stop, allow = (tuple(_known_name(one, named) for one in names) for names in (stop, allow))
+    change = _Change(stop, allow, snooze, ends_snooze, weekly)
     with opened_ledger(settings) as engine:
         key = checked_secret_key(settings, engine, now)
         with reading(engine) as connection:
-            coworker_id = known_person(connection, who)
+            whose = _whose(connection, settings, engine, who)
         chosen = change.choices(now)
         if chosen:
             with writing(engine) as connection:
                 lock_decisions(connection)
-                keys = choice_keys(key, coworker_id, _match(connection, coworker_id).email)
-                store_choices(connection, keys, chosen)
-                detail = _logged(coworker_id, change)
+                whose = _whose(connection, settings, engine, who)
+                store_choices(connection, whose.keys(key), chosen)
+                detail = _logged(whose, key, change)
                 log_decision(connection, "preferences", who_decides(), now, detail)
         with reading(engine) as connection:
-            person = _match(connection, coworker_id)
-            found = choices_of(connection, choice_keys(key, coworker_id, person.email))
+            found = choices_of(connection, whose.keys(key))
     link = None
-    if with_link and person.email:
+    if with_link and whose.person is not None and whose.person.email:
         links = PreferenceLinks(settings.public_url, key)
-        link = links.page(links.owner(coworker_id, person.email))
+        link = links.page(links.owner(whose.person.coworker_id, whose.person.email))
     if as_json:
-        print_json(_plain(person, found, now, link, whole=show_addresses))
+        print_json(_plain(whose, found, now, link, whole=show_addresses))
         return
-    for line in _lines(person, found, now, link, whole=show_addresses):
-        click.echo(printable(line))
+    print_lines(_lines(whose, found, now, link, whole=show_addresses))
 
 
-def _match(connection: Connection, coworker_id: int) -> PersonMatch:
-    [found] = matching_people(connection, str(coworker_id))
+def _named(settings: Settings) -> dict[str, str]:
+    """Return what can be stopped, by its name; a rule only if it is to others than members."""
+    rules = rules_or_none(settings)
+    found = {str(one): str(one) for one in STREAMS}
+    found |= {name: report_choice(name) for name in OWN_REPORTS}
+    for digest in rules.digests if rules else ():
+        found[digest.name] = report_choice(digest.name)
+    for rule in rules.rules if rules else ():
+        if any(one is not None and is_to_person(one) for one in rule.audiences):
+            found.setdefault(rule.name, notices_of(rule.name))
     return found
 
 
-def _logged(coworker_id: int, change: _Change) -> dict[str, object]:
+def _typed(name: str) -> str:
+    return name.removeprefix(REPORT).removeprefix(NOTICES)
+
+
+def _known_name(name: str, named: Mapping[str, str]) -> str:
+    if name in named:
+        return named[name]
+    meant = nearest(name, named)
+    hint = f"; did you mean {meant}?" if meant else ""
+    raise click.UsageError(f"Nothing that can be stopped is called {name}{hint} NAME is {_NAMES}.")
+
+
+def _whose(connection: Connection, settings: Settings, engine: Engine, who: str) -> _Whose:
+    """Return whose preferences are meant. Raises `SystemExit` if nobody is known as `who`."""
+    reader = address_reader(connection, settings, engine, who)
+    if reader is not None and not matching_people(connection, who):
+        return _Whose(None, reader)
+    [person] = matching_people(connection, str(known_person(connection, who)))
+    return _Whose(person, None)
+
+
+def _logged(whose: _Whose, key: str, change: _Change) -> dict[str, object]:
+    address = mailbox_hash(whose.address or "", key)
+    by = whose.person.coworker_id if whose.person else None
     return {
-        "coworker_id": coworker_id,
-        "stop": list(change.stop),
-        "allow": list(change.allow),
+        **({"address_hash": address} if by is None else {"coworker_id": by}),
+        "stop": list(map(_typed, change.stop)),
+        "allow": list(map(_typed, change.allow)),
         "snooze_until": None if change.snooze is None else change.snooze.isoformat(),
         "ends_snooze": change.ends_snooze,
         "weekly": change.weekly,
@@ -140,21 +215,43 @@ def _logged(coworker_id: int, change: _Change) -> dict[str, object]:
 
 
 def _lines(
-    person: PersonMatch, chosen: Choices, now: datetime, link: str | None, *, whole: bool
+    whose: _Whose, chosen: Choices, now: datetime, link: str | None, *, whole: bool
 ) -> Iterator[str]:
-    address = person.email if whole else shortened(person.email)
-    yield f"{person.full_name}  {address or '(no email address known)'}"
-    is_all_off = chosen.agreed.get(ALL) is False
-    for stream in Stream:
-        state = "sent" if chosen.wants(stream) else "not sent"
-        yield f"  {_WORDS[stream]}: {state}, {_since(stream, chosen, is_all_off=is_all_off)}"
+    if whose.person is not None:
+        address = whose.address if whole else shortened(whose.address)
+        yield f"{whose.person.full_name}  {address or '(no email address known)'}"
+        yield from _streams(chosen)
+    elif whose.reader is not None:
+        yield address_heading(whose.reader, whole=whole)
+        all_off = chosen.made.get(ALL)
+        if all_off is not None and not all_off.agreed:
+            yield f"  {_WORDS[ALL]}: not sent, {chosen_when(all_off)}"
+    for name, choice in sorted(chosen.made.items()):
+        if name.startswith((REPORT, NOTICES)):
+            state = "sent" if choice.agreed else "not sent"
+            yield f"  {_of_name(name)}: {state}, {chosen_when(choice)}"
     if chosen.is_weekly:
         yield f"  finished lessons in one email a week, {chosen_when(chosen.made[WEEKLY])}"
     until = chosen.snoozed_until(now)
     if until is not None:
         yield f"  nothing until {local(until)}, {chosen_when(chosen.made[SNOOZE])}"
+    if whose.reader is not None and not chosen.made:
+        yield "  everything that goes there is sent; `coursebell why` says what that is"
     if link is not None:
         yield f"  Their page: {link}"
+
+
+def _streams(chosen: Choices) -> Iterator[str]:
+    is_all_off = chosen.agreed.get(ALL) is False
+    for stream in Stream:
+        state = "sent" if chosen.wants(stream) else "not sent"
+        yield f"  {_WORDS[stream]}: {state}, {_since(stream, chosen, is_all_off=is_all_off)}"
+
+
+def _of_name(name: str) -> str:
+    if name.startswith(NOTICES):
+        return f"what the rule {_typed(name)} sends to others than members"
+    return f"the report {_typed(name)}"
 
 
 def _since(stream: Stream, chosen: Choices, *, is_all_off: bool) -> str:
@@ -166,12 +263,14 @@ def _since(stream: Stream, chosen: Choices, *, is_all_off: bool) -> str:
 
 
 def _plain(
-    person: PersonMatch, chosen: Choices, now: datetime, link: str | None, *, whole: bool
+    whose: _Whose, chosen: Choices, now: datetime, link: str | None, *, whole: bool
 ) -> dict[str, object]:
+    person = whose.person
     return {
-        "coworker_id": person.coworker_id,
-        "name": person.full_name,
-        "email": person.email if whole else shortened(person.email),
+        "coworker_id": person.coworker_id if person else None,
+        "name": person.full_name if person else None,
+        "email": whose.address if whole else shortened(whose.address),
+        "named_in": whose.reader.named_in if whose.reader else None,
         "sent": {stream: chosen.wants(stream) for stream in Stream},
         "weekly": chosen.is_weekly,
         "snoozed_until": chosen.snoozed_until(now),

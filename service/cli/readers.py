@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
+from ledger.choices import address_keys, choices_of
 from ledger.engine import Connection, Engine
 from ledger.suppressions import Suppression
 from schemas.actions import HOST, ActionState
+from schemas.choices import NOTICES, Choices
 from schemas.reasons import EXPLANATIONS
 from schemas.rules import Every, Rules
 from schemas.settings import Settings
@@ -31,6 +33,7 @@ class AddressReader:
     named_in: tuple[str, ...]
     suppression: Suppression | None
     reports: tuple[ReportLine, ...] = field(repr=False)
+    chosen: Choices
 
 
 def report_tools(settings: Settings, engine: Engine, rules: Rules) -> ReportTools:
@@ -58,7 +61,8 @@ def address_reader(
     mine = [one for one in lines if one.host_id is None and (one.address or "").lower() == wanted]
     places = dict.fromkeys(one.named_in for one in named)
     suppression = bounced[0].suppression if bounced else None
-    return AddressReader(named[0].address, tuple(places), suppression, tuple(mine))
+    chosen = choices_of(connection, address_keys(key, named[0].address)) if key else Choices()
+    return AddressReader(named[0].address, tuple(places), suppression, tuple(mine), chosen)
 
 
 def reports_to_host(
@@ -80,13 +84,22 @@ def _lines_to(
 
 def address_lines(one: AddressReader, who: str, *, whole: bool) -> Iterator[str]:
     """Yield what is known of an address that the settings or the rules name."""
-    named_in = ", ".join(one.named_in)
-    yield f"{one.address if whole else shortened(one.address)}  (named in {named_in})"
+    yield address_heading(one, whole=whole)
     if one.suppression is not None:
         yield f"  {bounced_text(one.suppression, who)}"
+    for name, choice in one.chosen.made.items():
+        if name.startswith(NOTICES) and not choice.agreed:
+            rule = name.removeprefix(NOTICES)
+            yield f"  the reader stopped what the rule {rule} sends, {chosen_when(choice)}"
     for line in one.reports:
         for text in report_texts(line, is_reader_known=True):
             yield f"  {text}"
+
+
+def address_heading(one: AddressReader, *, whole: bool) -> str:
+    """Return an address, and what names it."""
+    address = one.address if whole else shortened(one.address)
+    return f"{address}  (named in {', '.join(one.named_in)})"
 
 
 def bounced_text(why: Suppression, who: str) -> str:

@@ -93,7 +93,7 @@ def test_the_host_and_each_address_get_one_email_from_a_real_server(ledger_engin
     desk = read_message(arrived[DESK]).text
     assert "\n\nHello,\n\n" in desk
     assert "person1@example.org" not in told + desk
-    # It belongs to the member, and so would a link to what they chose.
+    # No link can be opened without a public address.
     assert b"List-Unsubscribe" not in arrived[RITA] + arrived[DESK]
     assert set(ends(space).values()) == {SENT}
 
@@ -186,6 +186,41 @@ def test_a_recipient_may_refuse_until_the_last_step(space: Space) -> None:
     space.work()
     assert ends(space)["tell-host host"] == ("skipped", "opted-out-all")
     assert recipients(space) == [DESK, OFFICE, "person1@example.org"]
+
+
+def stop_notices(space: Space, address: str, rule: str) -> None:
+    with writing(space.engine) as connection:
+        no = Choice(agreed=False, chosen_at=space.clock.now())
+        store_choices(connection, [address_hash(address, HASH_KEY)], {f"by/{rule}": no})
+
+
+@pytest.mark.engines(*BOTH)
+@pytest.mark.parametrize(
+    ("address", "rule", "stopped"),
+    [
+        (RITA, "tell-host", "tell-host host"),
+        (DESK, "tell", "tell desk"),
+        (DESK, "tell-host", None),
+        ("person1@example.org", "welcome", None),
+    ],
+)
+def test_a_recipient_stops_the_notices_of_one_rule_and_nothing_else(
+    space: Space, address: str, rule: str, stopped: str | None
+) -> None:
+    stop_notices(space, address, rule)
+    space.enrol(1)
+    space.work()
+    found = ends(space)
+    assert {name for name, end in found.items() if end != SENT} == ({stopped} - {None})
+    if stopped is not None:
+        assert found[stopped] == ("skipped", "opted-out-kind")
+
+
+def test_notices_may_be_stopped_until_the_last_step(space: Space) -> None:
+    space.enrol(1)
+    space.mailer.meanwhile(lambda: stop_notices(space, RITA, "tell-host"))
+    space.work()
+    assert ends(space)["tell-host host"] == ("skipped", "opted-out-kind")
 
 
 def test_what_the_member_refuses_does_not_stop_a_notice_at_the_last_step(space: Space) -> None:

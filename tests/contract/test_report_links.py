@@ -7,6 +7,7 @@ import pytest
 
 from ledger.choices import address_hash, choices_of
 from ledger.engine import reading
+from schemas.choices import notices_of
 from tests.contract.preference_rig import EMAIL, KEY, LINKS, Site, opened
 from tests.emails.gate import CheckedPage, check_pages
 
@@ -88,3 +89,18 @@ def test_the_page_can_be_read_by_everyone(site: Site) -> None:
     pages += [site.get(f"{PAGE}?lang={code}").text for code in ("de", "he")]
     checked = [CheckedPage(str(number), html=page) for number, page in enumerate(pages)]
     assert check_pages(checked).faults == ()
+
+
+def test_a_link_of_a_notice_stops_what_one_rule_sends_to_this_address(site: Site) -> None:
+    urls = (LINKS.report_page, LINKS.report_one_click)
+    page, click = (
+        one(notices_of("tell-host"), EMAIL).removeprefix("https://courses.harbour.example")
+        for one in urls
+    )
+    assert site.post(ONE_CLICK, click).status_code == 200
+    with reading(site.engine) as connection:
+        stored = choices_of(connection, [address_hash(EMAIL, KEY)])
+    assert stored.agreed == {"by/tell-host": False}
+    assert "Get these emails again" in site.get(page).text
+    assert site.post({"act": "save"}, page).status_code == 303
+    assert not is_stopped(site, notices_of("tell-host"))

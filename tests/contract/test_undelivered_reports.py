@@ -176,3 +176,45 @@ def test_an_operator_is_answered_by_why_with_what_they_get(hosted: Desk) -> None
     [plain] = json.loads(hosted.run("why", OPS, "--json").stdout)
     assert [one["name"] for one in plain["gets"]] == ["attention", "trouble", "summary"]
     assert plain["suppressed"] is None
+
+
+def test_a_host_who_writes_gets_no_more_digests_and_an_operator_no_more_alerts(
+    hosted: Desk,
+) -> None:
+    shown = hosted.run("preferences", "500", "--stop", "for-hosts").stdout
+    assert "  the report for-hosts: not sent, chosen 2" in shown
+    assert "for-hosts, on Mondays\n" in hosted.run("why", "500").stdout
+    assert "Stopped the report for-hosts since 2" in hosted.run("why", "500").stdout
+    assert "the reader stopped it, chosen 2" in hosted.run("reports").stdout
+    shown = hosted.run("preferences", OPS, "--stop", "trouble", "--stop", "all").stdout
+    assert shown.startswith("o***@example.org  (named in COURSEBELL_OPERATOR_EMAIL)\n")
+    assert "  all emails (all): not sent, chosen 2" in shown
+    assert "  the report trouble: not sent, chosen 2" in shown
+    hosted.run("preferences", OPS, "--allow", "all", "--allow", "trouble")
+    shown = hosted.run("preferences", OPS).stdout
+    assert "  the report trouble: sent, chosen 2" in shown
+    log = hosted.run("log").stdout
+    assert "changed emails to coworker 500: stopped for-hosts" in log
+    assert "changed emails to an address: allowed all, allowed trouble" in log
+    assert OPS not in log
+
+
+def test_what_one_rule_sends_to_an_address_is_stopped_by_the_name_of_the_rule(
+    hosted: Desk, tmp_path: Path
+) -> None:
+    told = f"{{name: tell, event: enrolled, action: email, template: notice, to: {TEAM}}}"
+    text = FILE.replace("rules:\n", f"rules:\n  - {told}\n", 1)
+    (tmp_path / "rules.yaml").write_text(text, encoding="utf-8")
+    shown = hosted.run("preferences", TEAM, "--stop", "tell").stdout
+    assert (
+        shown.splitlines()[0] == "l***@acme.example  (named in the digest for-acme, the rule tell)"
+    )
+    assert "  what the rule tell sends to others than members: not sent, chosen 2" in shown
+    assert (
+        "  the reader stopped what the rule tell sends, chosen 2" in hosted.run("why", TEAM).stdout
+    )
+    for name, says in (("tel", "did you mean tell?"), ("welcome", "is called welcome")):
+        refused = hosted.run("preferences", TEAM, "--stop", name)
+        assert refused.exit_code == 2
+        assert says in refused.stderr
+    assert hosted.run("preferences", "nobody@example.org").exit_code == 1

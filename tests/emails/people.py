@@ -63,7 +63,6 @@ ORDINARY: Mapping[str, LetterFacts] = {
     NOTICE: replace(
         _LESSON,
         template=NOTICE,
-        preferences_url=None,
         full_name="Rita Okafor",
         first_name="Rita",
         finished_on=date(2026, 4, 9),

@@ -12,6 +12,7 @@ import pytest
 from pypdf import PdfReader
 
 from schemas.actions import HOST
+from schemas.choices import report_choice
 from schemas.events import EventKind
 from schemas.rules import Stream
 from schemas.settings import load_settings
@@ -97,16 +98,30 @@ def test_emails_that_repeat_stop_with_one_click(template: str, stream: Stream) -
 
 
 @pytest.mark.parametrize("audience", [HOST, "team"])
-def test_others_than_the_member_get_no_link_that_changes_what_the_member_chose(
+def test_others_than_the_member_get_links_that_stop_only_what_this_rule_sends_to_them(
     audience: str,
 ) -> None:
     email = EmailAction(LETTERS, None, replace(HEAD, links=LINKS))
-    others = Recipient(audience, "rita@harbour.example", "Rita")
-    notice = replace(context("notice", Stream.SERVICE), recipient=others)
+    to = "rita@harbour.example"
+    longest = rule(name="r" * 60, event=EventKind.ENROLLED, template="notice")
+    notice = replace(
+        context("notice", Stream.SERVICE),
+        recipient=Recipient(audience, to, "Rita"),
+        rule=longest,
+        languages=("de",),
+    )
     prepared = email.prepare(notice)
-    kept = read_message(prepared.body)
-    assert head_of(prepared)["List-Unsubscribe"] is None
-    assert "https://courses.harbour.example" not in kept.text + kept.html
+    kept, name = read_message(prepared.body), f"by/{'r' * 60}"
+    page, click = LINKS.report_page(name, to, "de"), LINKS.report_one_click(name, to, "de")
+    assert head_of(prepared)["List-Unsubscribe"] == f"<{click}>"
+    for text in (kept.text, kept.html):
+        assert text.count(page) == 1
+        assert text.count("https://courses.harbour.example") == 1
+    assert "Diese E-Mails abbestellen" in kept.text
+    token = page.rpartition("/")[2].partition("?")[0]
+    found = LINKS.read_report(token)
+    assert found is not None
+    assert report_choice(found[1]) == name
 
 
 def test_without_a_public_address_an_email_has_no_link_that_leads_nowhere() -> None:
@@ -162,15 +177,8 @@ def test_a_test_of_a_notice_leads_to_no_choices_either(audience: str) -> None:
     others = Recipient(audience, "rita@harbour.example", "Rita")
     notice = replace(context("notice", Stream.SERVICE), recipient=others)
     kept = read_message(email.prepare_test(notice, "ana@harbour.example").body)
-    assert "://" not in kept.text
-
-
-def test_a_test_of_a_notice_has_no_link_to_choices_as_the_notice_has_none() -> None:
-    email = EmailAction(LETTERS, None, replace(HEAD, links=LINKS))
-    others = Recipient(HOST, "rita@harbour.example", "Rita")
-    notice = replace(context("notice", Stream.SERVICE), recipient=others)
-    kept = read_message(email.prepare_test(notice, "me@harbour.example").body)
-    assert "Choose which emails you get" not in kept.text + kept.html
+    leads_to = set(re.findall(r"https?://[^\s\"<]+", kept.text))
+    assert leads_to == {"https://link-of-a-test.invalid/"}
 
 
 @pytest.mark.parametrize(

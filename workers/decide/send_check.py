@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from schemas.actions import HOST, Mode, Outcome, PersonNeeds
-from schemas.choices import ALL, SNOOZE, WEEKLY, objection_to
+from schemas.choices import ALL, SNOOZE, WEEKLY, objection_to, stream_of
 from schemas.events import ABSENCES, Event, EventKind
 from schemas.person import Person
 from schemas.reasons import Reason
@@ -191,14 +191,13 @@ def _still_absent(context: SendContext, rule: Rule) -> Outcome | None:
 
 def _may_be_sent_to(context: SendContext, rule: Rule) -> Outcome | None:
     asks = context.needs.stream
-    # A notice belongs to no stream that its recipient could choose.
-    stream = rule.stream if asks and context.audience is None else None
+    stream = stream_of(rule, context.audience) if asks else None
     choices, is_snoozed = context.choices if asks else {}, asks and context.is_snoozed
     return refusal(stream, choices, context.chosen_on, context.suppressed_on, is_snoozed=is_snoozed)
 
 
 def refusal(
-    stream: Stream | None,
+    stream: str | None,
     choices: Mapping[str, bool],
     chosen_on: Mapping[str, date],
     suppressed_on: date | None,

@@ -24,6 +24,7 @@ from ledger.people import person_of
 from ledger.records import StoredRecord, present_below, record_of
 from ledger.suppressions import suppression_of
 from schemas.actions import Outcome, PersonNeeds, step_of
+from schemas.choices import stream_of
 from schemas.entity import Entity
 from schemas.events import ABOUT_LESSONS, Event, EventKind
 from schemas.records import (
@@ -265,7 +266,7 @@ def refusal_now(
     to = recipient_now(connection, claimed, rule)
     wishes = _wishes(connection, to, setup, now)
     return refusal(
-        rule.stream if claimed.audience is None else None,
+        stream_of(rule, claimed.audience),
         wishes.choices,
         wishes.chosen_on,
         _suppressed_on(connection, kind, to, setup),

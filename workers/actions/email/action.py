@@ -13,6 +13,7 @@ from ledger.choices import mailbox_hash
 from ledger.engine import Connection
 from ledger.sent_emails import note_sent
 from schemas.actions import HOST, PersonNeeds
+from schemas.choices import notices_of
 from schemas.entity import CoworkerKind
 from schemas.errors import ChannelUnavailable
 from schemas.reasons import Reason
@@ -122,14 +123,10 @@ class EmailAction(Action):
         if to.address is None:
             raise TemplateGap("there is no address")
         stream = StreamHead(context.stream, facts.template)
-        # Others than the member must not get what changes the member's choices.
-        if links is not None and to.audience is None:
-            owner = links.owner(context.person.coworker_id, to.address)
-            code = language_for(*facts.languages).code
-            facts = replace(facts, preferences_url=links.page(owner, code))
-            if not _comes_once(context):
-                url = links.one_click(owner, context.stream, code)
-                stream = replace(stream, unsubscribe_url=url)
+        if links is not None:
+            page, one_click = _links_for(links, context, to, language_for(*facts.languages).code)
+            facts = replace(facts, preferences_url=page)
+            stream = replace(stream, unsubscribe_url=one_click)
         addressee = Addressee(to.name, to.address, stream)
         key, now = context.action_key, context.now
         return self._addressed(self._letters.compose(facts), key, now, addressee, issued)
@@ -194,10 +191,9 @@ class EmailAction(Action):
         A draft has a code that is never confirmed.
         """
         issued = self._certificate(context, is_draft=True)
-        has_choices = self._head.links is not None and _recipient(context).audience is None
         facts = replace(
             self._facts(context),
-            preferences_url=_DEAD_LINK if has_choices else None,
+            preferences_url=_DEAD_LINK if self._head.links is not None else None,
             certificate_url=None if issued is None else _DEAD_LINK,
         )
         return facts, issued
@@ -354,6 +350,27 @@ def _recipient(context: ActionContext) -> Recipient:
 
 def _notice(context: ActionContext, to: Recipient) -> Notice:
     return Notice(context.person.full_name, context.events[-1].kind, to.audience == HOST)
+
+
+def _links_for(
+    links: PreferenceLinks, context: ActionContext, to: Recipient, code: str
+) -> tuple[str | None, str | None]:
+    """Return the addresses of the page and of the one click with which the recipient stops emails.
+
+    Others than the member get none that change what the member chose: theirs stop what this rule
+    sends to their address.
+    """
+    address = to.address or ""
+    if to.audience is None:
+        owner = links.owner(context.person.coworker_id, address)
+        once = _comes_once(context)
+        return links.page(owner, code), None if once else links.one_click(
+            owner, context.stream, code
+        )
+    if context.rule is None:
+        return None, None
+    name = notices_of(context.rule.name)
+    return links.report_page(name, address, code), links.report_one_click(name, address, code)
 
 
 def _comes_once(context: ActionContext) -> bool:

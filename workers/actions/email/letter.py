@@ -262,12 +262,19 @@ def _frame(facts: LetterFacts, branding: Branding, write: Writer, own: OwnWords)
         own.words("greeting") or greeting,
         (signature,) if signature else (*host, *space),
         _why(facts, write),
-        write.phrase("Stop reminders, or choose which emails you get")
-        if facts.is_reminder
-        else write.phrase("Choose which emails you get"),
+        _choose(facts, write),
         facts.preferences_url,
         write.quote(branding.address) if branding.address else None,
     )
+
+
+def _choose(facts: LetterFacts, write: Writer) -> Phrase:
+    """Return what the link at the end does."""
+    if facts.notice is not None:
+        return write.phrase("Stop these emails")
+    if facts.is_reminder:
+        return write.phrase("Stop reminders, or choose which emails you get")
+    return write.phrase("Choose which emails you get")
 
 
 def _why(facts: LetterFacts, write: Writer) -> Phrase:
