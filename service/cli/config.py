@@ -115,7 +115,7 @@ def accept_secret_key(*, yes: bool) -> None:
             needs_confirmation("coursebell config accept-key --yes")
             click.echo(
                 "Certificates signed with the previous key can then no longer be verified, and "
-                f"{kept} choices that members made, such as to get no email, are lost.",
+                f"{kept} email preferences of members, such as to get no email, are lost.",
                 err=True,
             )
             if not is_confirmed("Use the key that is set here from now on?"):

@@ -113,7 +113,7 @@ UNREAD = 141  # the shell's exit code for a program that wrote to a closed pipe
 # The module and attribute of each command, and the first sentence of its help.
 _PLACES = {
     "up": ("service.cli.up:up", "Run everything on this machine until Ctrl-C."),
-    "serve": ("service.cli.serve:serve", "Run the web server: hooks, health and preference pages."),
+    "serve": ("service.cli.serve:serve", "Run the web server: hooks, health, email preferences."),
     "worker": ("service.cli.worker:worker", "Run the workers that read records, decide and send."),
     "scheduler": (
         "service.cli.scheduler:scheduler",
@@ -158,7 +158,7 @@ _PLACES = {
     ),
     "preferences": (
         "service.cli.preferences:preferences",
-        "Show or change which emails a member gets.",
+        "Show or change the email preferences of a member.",
     ),
     "bounces": (
         "service.cli.bounces:bounces",

@@ -130,7 +130,9 @@ def preferences(  # noqa: PLR0913 - one argument for each option
     as_json: bool,
     show_addresses: bool,
 ) -> None:
-    """Show or change the email preferences of a member, a host or another reader.
+    """Show or change the email preferences of a member.
+
+    They may also be those of a host, or of an address in the settings or the rules file.
 
     WHO is their address, their Id or a part of their name. NAME is service, reminder or all, or
     what a host or an address gets: a digest, alert or rule by its name. It counts at once, also for

@@ -23,7 +23,7 @@ _BOUNCED = {
 }
 
 _HOW: Mapping[ChoiceOrigin | None, str] = {
-    ChoiceOrigin.PAGE: ", on the preference page",
+    ChoiceOrigin.PAGE: ", on the page of email preferences",
     ChoiceOrigin.ONE_CLICK: ", with one click in a mail program",
     ChoiceOrigin.OPERATOR: ", by an operator",
     ChoiceOrigin.COMPLAINT: ", by marking an email as spam",

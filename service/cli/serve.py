@@ -39,7 +39,7 @@ _log = structlog.get_logger("web")
 
 @click.command()
 def serve() -> None:
-    """Run the web server: hooks, health and preference pages."""
+    """Run the web server: hooks, health, email preferences."""
     settings = settings_now()
     read_rules(settings)
     address = free_address(settings)

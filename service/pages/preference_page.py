@@ -71,7 +71,8 @@ class PreferencePages:
             "notes": [
                 language.gettext("You keep your place on every course."),
                 language.gettext(
-                    "Anyone with this link can change these choices, so please don't share it."
+                    "Anyone with this link can change your email preferences, so please don't"
+                    " share it."
                 ),
             ],
             "action": f"{token}{self._suffix('?')}",

@@ -42,7 +42,7 @@ def test_without_faults_each_step_has_its_answer_and_one_email_arrives() -> None
         (name, Verdict.OK)
         for name in (
             *("connection", "introduction", "sender", "recipient", "text", "hand-over"),
-            *("preference links", "test email"),
+            *("email preferences", "test email"),
         )
     ]
     assert found[5].found == "250 2.0.0 queued as SCRIPTED"
@@ -120,7 +120,7 @@ def test_emails_without_a_link_to_stop_them_are_a_problem_once_they_are_sent(
     with ScriptedSmtp() as server:
         settings = replace(settings_for(server), public_url=public_url, nexudus_url=nexudus_url)
         verdicts = [
-            next(one for one in checks(settings, None, must_work=sends) if "links" in one.name)
+            next(one for one in checks(settings, None, must_work=sends) if "prefer" in one.name)
             for sends in (True, False)
         ]
     wanted = [Verdict.OK] * 2 if reached else [Verdict.PROBLEM, Verdict.NOTE]

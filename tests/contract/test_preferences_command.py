@@ -56,7 +56,7 @@ def test_it_says_what_was_chosen_when_and_how(desk: Desk) -> None:
     shown = desk.run("preferences", "1").stdout.splitlines()
     assert shown[1:] == [
         f"  course emails (service): not sent, {at}, with one click in a mail program",
-        f"  reminders (reminder): sent, {at}, on the preference page",
+        f"  reminders (reminder): sent, {at}, on the page of email preferences",
         f"  nothing until {local(now + timedelta(days=30))}, {at}",
     ]
     as_json = desk.as_json("preferences", "1")

@@ -126,7 +126,7 @@ def _checks_of_emails(settings: Settings, *, must_work: bool) -> Iterator[Check]
 
 def _link_check(settings: Settings, *, must_work: bool) -> Check:
     """Check whether emails lead to the page where members choose which they get."""
-    name = "preference links"
+    name = "email preferences"
     if reaches_members(settings):
         found = f"emails lead to {settings.public_url}, where members choose which they get"
         return Check(Topic.MAIL, name, Verdict.OK, found)
