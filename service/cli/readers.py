@@ -122,8 +122,9 @@ def report_texts(one: ReportLine, *, is_reader_known: bool = False) -> Iterator[
     yield from (f"  {line}" for line in said_lines(one.said))
     if one.stopped is not None:
         yield f"  the reader stopped it, {chosen_when(one.stopped)}"
-    elif one.bounced is not None and not is_reader_known:
-        yield f"  {bounced_text(one.bounced, str(one.host_id or 'ADDRESS'))}"
+    elif one.bounced is not None:
+        if not is_reader_known:
+            yield f"  {bounced_text(one.bounced, str(one.host_id or 'ADDRESS'))}"
     elif one.due_at is not None:
         yield f"  next: {local(one.due_at)}"
     if one.last is not None and one.last.state is ActionState.UNKNOWN:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from ledger.choices import mailbox_hash
+from ledger.choices import mailbox_hash, store_choices
 from ledger.engine import reading, writing
 from ledger.people import accept_person
 from ledger.reports import ReportPlan, claim_report, plan_report, settle_report
 from ledger.suppressions import Suppression, suppress
 from schemas.actions import HOST, Outcome, audience_of
+from schemas.choices import Choice, ChoiceOrigin, report_choice
 from schemas.mail_reports import Provider, ReportKind
 from schemas.reasons import Reason
 from schemas.settings import load_settings
@@ -218,3 +219,25 @@ def test_what_one_rule_sends_to_an_address_is_stopped_by_the_name_of_the_rule(
         assert refused.exit_code == 2
         assert says in refused.stderr
     assert hosted.run("preferences", "nobody@example.org").exit_code == 1
+
+
+def test_an_alert_that_was_marked_as_spam_is_said_until_alerts_are_allowed_again(
+    hosted: Desk,
+) -> None:
+    now = hosted.space.clock.now()
+    refusals = {
+        name: Choice(agreed=False, chosen_at=now, origin=origin)
+        for name, origin in (
+            (report_choice("trouble"), ChoiceOrigin.COMPLAINT),
+            (report_choice("summary"), ChoiceOrigin.PAGE),
+        )
+    }
+    with writing(hosted.space.engine) as connection:
+        store_choices(connection, [mailbox_hash(BOSS, HASH_KEY)], refusals)
+    assert codes(hosted) == ["alerts"]
+    assert "! an operator marked an alert as spam, or uns" in hosted.run("status").stdout
+    assert "-> `coursebell reports` says to whom. To send" in hosted.run("doctor").stdout
+    said = hosted.run("reports").stdout
+    assert "by marking an email as spam\n" in said
+    hosted.run("preferences", BOSS, "--allow", "trouble")
+    assert codes(hosted) == []

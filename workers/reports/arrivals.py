@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from ledger.choices import mailbox_hash
+from ledger.choices import address_keys, choices_of, mailbox_hash
 from ledger.engine import Connection
 from ledger.people import person_of
 from ledger.reports import Report, last_reports
 from ledger.suppressions import Suppression, suppression_of
 from schemas.actions import HOST, ActionState
+from schemas.choices import ChoiceOrigin, report_choice
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.rules import OWN_REPORTS, Rules
 from schemas.settings import Settings
@@ -21,6 +22,7 @@ from workers.secret_key import known_secret_key
 
 OPERATORS = "COURSEBELL_OPERATOR_EMAIL"
 _SHOWN_FOR = timedelta(days=7)  # then the next one of a week counts
+_COMPLAINTS = frozenset({ChoiceOrigin.COMPLAINT, ChoiceOrigin.PROVIDER})
 _NOT_SURE = "ask the reader, or look into the mail server's log"
 _LIST = "`coursebell bounces list` says which and why"
 _LIFT = "if it works, allow emails to it again: `coursebell bounces lift ADDRESS`"
@@ -82,6 +84,7 @@ def reader_needs(
     bounced = bounced_readers(connection, fixed_readers(settings, rules), key)
     return [
         *_operator_needs([one for one in bounced if one.reader.is_operator], settings),
+        *_complaint_needs(connection, settings, key),
         *_address_needs([one for one in bounced if not one.reader.is_operator]),
         *_report_needs(connection, key, now),
     ]
@@ -101,6 +104,30 @@ def _operator_needs(bounced: Sequence[BouncedReader], settings: Settings) -> Ite
         f" {_LIST}. Correct it there and restart; {_LIFT}"
     )
     yield Need(ALERTS, "alerts do not arrive", says, number, bounced[0].suppression.since)
+
+
+def _complaint_needs(connection: Connection, settings: Settings, key: str | None) -> Iterator[Need]:
+    """Yield that operators get no alerts because one was marked as spam, perhaps by mistake."""
+    addresses = settings.operator_email if key else ()
+    times = [_complained_at(connection, one, key or "") for one in addresses]
+    since = [one for one in times if one is not None]
+    if since:
+        who = "an operator" if len(since) == 1 else f"{len(since)} operators"
+        says = (
+            f"{who} marked an alert as spam, or unsubscribed at the mail provider, so no alert is"
+            " sent there. `coursebell reports` says to whom. To send them again:"
+            " `coursebell preferences ADDRESS --allow attention --allow trouble --allow summary`"
+        )
+        yield Need(ALERTS, "alerts do not arrive", says, len(since), min(since))
+
+
+def _complained_at(connection: Connection, address: str, key: str) -> datetime | None:
+    made = choices_of(connection, address_keys(key, address)).made
+    alerts = (made.get(report_choice(name)) for name in OWN_REPORTS)
+    complaints = (
+        one.chosen_at for one in alerts if one and not one.agreed and one.origin in _COMPLAINTS
+    )
+    return min(complaints, default=None)
 
 
 def _address_needs(bounced: Sequence[BouncedReader]) -> Iterator[Need]:
