@@ -131,6 +131,14 @@ def open_among(connection: Connection, pause: Pause) -> int:
     return connection.scalar(select(func.count()).select_from(actions).where(waits)) or 0
 
 
+def open_by_rule_and_course(connection: Connection) -> dict[tuple[str, int], int]:
+    """Return how many emails wait now, by the name of their rule and the Id of their course."""
+    waits = and_(UNFINISHED_ACTIONS, actions.c.state.in_(OPEN_ACTIONS))
+    both = (actions.c.rule, actions.c.course_id)
+    rows = connection.execute(select(*both, func.count()).where(waits).group_by(*both))
+    return {(rule, course_id): number for rule, course_id, number in rows}
+
+
 def end_pauses(
     connection: Connection, ended: Collection[Pause], who: str, now: datetime
 ) -> list[int]:

@@ -11,6 +11,7 @@ from ledger.engine import chunks
 from ledger.tables import (
     UNDECIDED_ACTIONS,
     UNFINISHED_ACTIONS,
+    action_events,
     actions,
     attempts,
     copies,
@@ -121,6 +122,36 @@ def filtered_emails(
             conditions.append(actions.c.id.in_(wanted.action_ids))
         found += connection.scalars(select(actions.c.id).where(*conditions))
     return sorted(emails_of(connection, found), key=lambda one: one.action_id)
+
+
+@dataclass(frozen=True, slots=True)
+class NextEmails:
+    """The emails that are due next, and how many there are to how many people in all.
+
+    `events` is how many things each is about.
+    """
+
+    emails: list[EmailView]
+    events: dict[int, int]
+    number: int
+    people: int
+
+
+def next_emails(connection: Connection, until: datetime, most: int) -> NextEmails:
+    """Return the emails that wait and are due before then, the next first, at most so many."""
+    is_next = and_(UNFINISHED_ACTIONS, actions.c.state.in_(_OPEN), actions.c.due_at < until)
+    first = select(actions.c.id).where(is_next).order_by(actions.c.due_at, actions.c.id).limit(most)
+    ids = list(connection.scalars(first))
+    counted = select(func.count(), func.count(actions.c.coworker_id.distinct())).where(is_next)
+    number, people_in_all = connection.execute(counted).one()
+    emails = {one.action_id: one for one in emails_of(connection, ids)}
+    per_email = (
+        select(action_events.c.action_id, func.count())
+        .where(action_events.c.action_id.in_(ids))
+        .group_by(action_events.c.action_id)
+    )
+    events_each = dict[int, int](connection.execute(per_email).all())
+    return NextEmails([emails[one] for one in ids], events_each, number, people_in_all)
 
 
 def rules_in_use(connection: Connection) -> set[str]:

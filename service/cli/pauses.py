@@ -2,30 +2,14 @@
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
 
-from ledger.controls import sending_of
-from ledger.engine import Connection, Engine, lock_decisions, reading, writing
-from ledger.interventions import skip_held
-from ledger.outbox import read_actions
-from ledger.pauses import (
-    Pause,
-    PauseScope,
-    begin_pause,
-    end_pauses,
-    held_by,
-    note_digest,
-    open_among,
-    open_pauses,
-    reports_among,
-    reports_held_by,
-    skip_reports,
-)
+from ledger.engine import Connection, reading
+from ledger.pauses import Pause, PauseScope, open_pauses
 from schemas.settings import Settings
 from service.cli.common import (
     as_json,
@@ -49,13 +33,13 @@ from service.cli.selection import (
     names_report,
     scope_options,
 )
+from service.pausing import PauseWish, Waited, WaitingCount, begin, end, expected_after
 from service.sending_outcomes import SendingOutcomes, counted
 from workers.attention import pause_label, pause_line
-from workers.deliver.forecast import forecast, make_send_setup
+from workers.deliver.forecast import make_send_setup
 
 _AHEAD = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-_LONGEST_NOTE = 500  # characters
 
 
 class Until(click.ParamType[datetime]):
@@ -128,7 +112,13 @@ def pause(
             report = wanted[1] if given["rule"] else None
             report = report if names_report(connection, settings, report) else None
             label = f"the report {report}" if report else pause_label(connection, *wanted)
-        begun, waiting = _begin(engine, wanted, until, note, report, dry_run=dry_run)
+        wish = PauseWish(*wanted, until, note, report)
+        begun = wish.tried(who_decides(), command_clock().now())
+        if dry_run:
+            with reading(engine) as connection:
+                waiting = WaitingCount.of(connection, begun)
+        else:
+            begun, waiting = begin(engine, wish, who_decides(), command_clock().now())
     if as_json:
         counts = {"waiting": waiting.emails, "reports": waiting.reports}
         print_json({"pause_id": None if dry_run else begun.pause_id, **counts})
@@ -140,28 +130,7 @@ def pause(
         click.echo(f"To end it: coursebell resume {begun.pause_id}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Waited:
-    """The ids of the emails and reports that no pause holds any more once some have ended."""
-
-    emails: list[int]
-    reports: list[int]
-
-    @classmethod
-    def of(cls, connection: Connection, ended: Collection[Pause]) -> Self:
-        """Return what these pauses hold alone."""
-        return cls(held_by(connection, ended), reports_held_by(connection, ended))
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """How much waits now and would be held."""
-
-    emails: int
-    reports: int
-
-
-def _will_wait(waiting: _Waiting, report: str | None, *, dry_run: bool) -> str:
+def _will_wait(waiting: WaitingCount, report: str | None, *, dry_run: bool) -> str:
     counts = [
         *([number_of_emails(waiting.emails)] if waiting.emails else []),
         *([_number_of_reports(waiting.reports)] if waiting.reports else []),
@@ -177,34 +146,6 @@ def _will_wait(waiting: _Waiting, report: str | None, *, dry_run: bool) -> str:
 
 def _number_of_reports(number: int) -> str:
     return "1 report" if number == 1 else f"{number} reports"
-
-
-def _begin(  # noqa: PLR0913 - what, until when and why
-    engine: Engine,
-    wanted: tuple[PauseScope, str | None],
-    until: datetime | None,
-    note: str | None,
-    report: str | None,
-    *,
-    dry_run: bool,
-) -> tuple[Pause, _Waiting]:
-    """Begin the pause; return it, and what waits now that it will hold."""
-    (scope, target), now, who = wanted, command_clock().now(), who_decides()
-    note = None if note is None else note.strip()[:_LONGEST_NOTE] or None
-    if dry_run:
-        with reading(engine) as connection:
-            tried = Pause(0, scope, target, until, note, now, who)
-            return tried, _waiting(connection, tried)
-    with writing(engine) as connection:
-        lock_decisions(connection)
-        if report is not None:
-            note_digest(connection, report, now)
-        begun = begin_pause(connection, scope, target, until=until, note=note, who=who, now=now)
-        return begun, _waiting(connection, begun)
-
-
-def _waiting(connection: Connection, one: Pause) -> _Waiting:
-    return _Waiting(open_among(connection, one), reports_among(connection, one))
 
 
 def _scope(
@@ -272,7 +213,7 @@ def resume(
     with opened_ledger(settings) as engine:
         with reading(engine) as connection:
             ended = _meant(connection, settings, pause_ids, given)
-            waited = _Waited.of(connection, ended)
+            waited = Waited.of(connection, ended)
             lines = list(_resume_lines(connection, settings, ended, waited, drops=drops))
         for line in lines if dry_run or not yes else ():
             click.echo(printable(line), err=as_json or not dry_run)
@@ -286,7 +227,7 @@ def resume(
             if not is_confirmed(f"End the pause{'' if len(ended) == 1 else 's'}?"):
                 click.echo("Nothing was changed.", err=True)
                 raise SystemExit(NOT_DONE)
-        freed, skipped = _end(engine, ended, drops=drops)
+        freed, skipped = end(engine, ended, who_decides(), command_clock().now(), drops=drops)
     reports = len(waited.reports)
     if as_json:
         shown = {"pause_ids": [one.pause_id for one in ended]}
@@ -333,7 +274,7 @@ def _resume_lines(
     connection: Connection,
     settings: Settings,
     ended: Sequence[Pause],
-    waited: _Waited,
+    waited: Waited,
     *,
     drops: bool,
 ) -> Iterator[str]:
@@ -351,22 +292,6 @@ def _resume_lines(
         return
     now = command_clock().now()
     setup = make_send_setup(settings)
-    setup = replace(setup, ended_pauses=frozenset(one.pause_id for one in ended))
-    sending = sending_of(connection)
-    expected = forecast(
-        connection, setup, read_actions(connection, emails), now, sending.started_at
-    )
+    expected = expected_after(connection, setup, ended, emails, now)
     yield f"{number_of_emails(len(emails))} waited:"
     yield from count_lines(counted(SendingOutcomes(expected, {}), now))
-
-
-def _end(engine: Engine, ended: Sequence[Pause], *, drops: bool) -> tuple[list[int], list[int]]:
-    """End the pauses; return the emails that wait again, and those that were skipped."""
-    now, who = command_clock().now(), who_decides()
-    with writing(engine) as connection:
-        lock_decisions(connection)
-        skipped: list[int] = []
-        if drops:
-            skipped = skip_held(connection, held_by(connection, ended), who, now)
-            skip_reports(connection, reports_held_by(connection, ended), now)
-        return end_pauses(connection, ended, who, now), skipped

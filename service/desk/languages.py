@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from babel import Locale, negotiate_locale
-from babel.dates import format_date, format_time
+from babel.dates import format_date, format_time, get_timezone_location
 from markupsafe import Markup
 
 from workers.languages import translations_in
@@ -72,6 +72,15 @@ class Times:
         if at.date() == today.date() - timedelta(days=1):
             return self.language.say("yesterday {time}").format(time=clock)
         return f"{self.day(at.date(), today.date())}, {clock}"
+
+    def there(self, moment: datetime, zone: ZoneInfo) -> str:
+        """Return a moment by a person's clock as `08:00 in Sydney`; empty if it is the same."""
+        if moment.astimezone(zone).utcoffset() == moment.astimezone(self.zone).utcoffset():
+            return ""
+        place = get_timezone_location(zone, locale=self.language.locale, return_city=True)
+        return self.language.say("{time} in {place}").format(
+            time=self.words(moment, zone), place=place
+        )
 
     def day(self, day: date, today: date | None = None) -> str:
         """Return a day as `Fri 27 Nov`, with its year if it is another."""

@@ -113,6 +113,11 @@ def release(visit: Visit, action_id: int) -> Response:
 
 def skip(visit: Visit, action_id: int) -> Response:
     """Drop an email that waits, or close one that failed."""
+    return visit.see_other(f"/messages/{action_id}", drop(visit, action_id))
+
+
+def drop(visit: Visit, action_id: int) -> str:
+    """Drop an email that waits, or close one that failed; return what came of it."""
     who, now = visit.operator.name, visit.now
     with writing(visit.pages.engine) as connection:
         lock_decisions(connection)
@@ -120,8 +125,7 @@ def skip(visit: Visit, action_id: int) -> Response:
         done = skip_held(connection, [action_id], who, now)
         done += close_ended(connection, [action_id], who, now)
     say = visit.language.say
-    notice = say("It will not be sent.") if done else say("It was not waiting any more.")
-    return visit.see_other(f"/messages/{action_id}", notice)
+    return say("It will not be sent.") if done else say("It was not waiting any more.")
 
 
 def ask_to_repeat(visit: Visit, action_id: int) -> Response:

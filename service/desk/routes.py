@@ -56,6 +56,11 @@ ROUTES = (
     PageRoute("POST", "/messages/<int:action_id>/skip", "message:skip", Role.OPERATE),
     PageRoute("GET", "/messages/<int:action_id>/again", "message:ask_to_repeat", Role.OPERATE),
     PageRoute("POST", "/messages/<int:action_id>/again", "message:repeat", Role.OPERATE),
+    PageRoute("GET", "/upcoming", "upcoming:show", Role.LOOK),
+    PageRoute("GET", "/upcoming/<int:action_id>/skip", "upcoming:ask_to_skip", Role.OPERATE),
+    PageRoute("POST", "/upcoming/<int:action_id>/skip", "upcoming:skip", Role.OPERATE),
+    PageRoute("GET", "/pause", "pause:show", Role.OPERATE),
+    PageRoute("POST", "/pause", "pause:pause", Role.OPERATE),
 )
 # The first parts of their paths, by which the web server knows them.
 PARTS = frozenset(one.path.split("/")[1] for one in ROUTES)

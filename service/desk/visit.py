@@ -28,6 +28,7 @@ from ledger.operators import (
     signed_in,
 )
 from ledger.pauses import Pause, PauseScope, open_pauses, pause_of
+from ledger.queries import EmailView
 from ledger.stories import TitledEvent
 from schemas.actions import OPEN_ACTIONS, Mode
 from schemas.errors import ConfigurationError
@@ -259,20 +260,29 @@ class Visit(Guest):
             sending, these = sending_of(connection), open_pauses(connection)
         return SendingState(sending, tuple(one for one in these if not one.is_over(self.now)))
 
-    def holding(self, these: Iterable[TitledEvent] = ()) -> Holding:
-        """Return what makes emails about these events wait now."""
+    def holding(
+        self, these: Iterable[TitledEvent] = (), emails: Iterable[EmailView] = ()
+    ) -> Holding:
+        """Return what makes emails about these events, or these emails, wait now."""
         rules = self.pages.rules.setup().rules.rules
-        paused = {
-            action.action_id
+        about = [
+            (action.action_id, action.state, action.rule, one.event.course_id, one.coworker_id)
             for one in these
             for action in one.event.actions
-            if action.state in OPEN_ACTIONS
+        ]
+        about += [
+            (one.action_id, one.state, one.rule, one.course_id, one.coworker_id) for one in emails
+        ]
+        paused = {
+            action_id
+            for action_id, state, rule, course_id, coworker_id in about
+            if state in OPEN_ACTIONS
             and pause_of(
                 self.state.pauses,
                 self.now,
-                rule=action.rule,
-                course_id=one.event.course_id,
-                coworker_id=one.coworker_id,
+                rule=rule,
+                course_id=course_id,
+                coworker_id=coworker_id,
             )
         }
         return Holding(paused, {one.name for one in rules if one.gather_s})

@@ -67,6 +67,18 @@ def happened(times: Times, one: TitledEvent) -> str:
     return text.format(lesson=one.lesson or times.language.say("a lesson"))
 
 
+def about_words(times: Times, email: EmailView, events: int) -> str:
+    """Return what an email is about, such as `Finished 3 lessons`."""
+    if email.event_kind == EventKind.LESSON_COMPLETED:
+        return times.language.say_n("Finished {number} lesson", "Finished {number} lessons", events)
+    return times.language.say(_HAPPENED[EventKind(email.event_kind)])
+
+
+def rule_words(name: str) -> str:
+    """Return the name of a rule as operators read it."""
+    return name.replace("_", " ").replace("-", " ")
+
+
 def explained(times: Times, reason: Reason | str | None) -> str:
     """Return the sentence of a reason with its full stop; empty for None."""
     if not reason:

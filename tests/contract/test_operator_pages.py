@@ -287,5 +287,8 @@ def test_words_of_engineers_are_not_on_the_pages(desk: Desk, office: Office) -> 
     desk.refuse(1)
     browser = office.signed_in(Role.OPERATE)
     banned = re.compile(r"\b(webhook|payload|queue|job|retry policy|UUID|4\d\d)s?\b", re.IGNORECASE)
-    for path in ("/", "/people", "/people/1", "/messages/1", "/messages/1/again", "/account"):
+    for path in (
+        *("/", "/people", "/people/1", "/messages/1", "/messages/1/again", "/account"),
+        *("/upcoming", "/pause"),
+    ):
         assert banned.findall(text_of(browser.get(path)).replace("1416", "")) == [], path

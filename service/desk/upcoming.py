@@ -1,0 +1,83 @@
+"""Upcoming: what goes out in the next 24 hours, to whom and why only then, and what is held."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from flask import Response
+
+from ledger.engine import Connection, reading
+from ledger.interventions import held_by_reason
+from ledger.people import persons_of
+from ledger.queries import EmailView, NextEmails, emails_of, next_emails
+from schemas.actions import OPEN_ACTIONS
+from service.desk.message import drop
+from service.desk.visit import Visit
+from service.desk.wording import Shown, about_words, explained, rule_words, shown_email
+from workers.zones import own_zone
+
+_AHEAD = timedelta(hours=24)
+_MOST = 50
+
+
+@dataclass(frozen=True, slots=True)
+class NextLine:
+    """One email that goes out next. `there` is when that is by the person's own clock."""
+
+    email: EmailView
+    name: str
+    what: str
+    shown: Shown
+    there: str
+
+
+def show(visit: Visit) -> Response:
+    """Show the emails of the next 24 hours, and how many are held for what."""
+    with reading(visit.pages.engine) as connection:
+        found = next_emails(connection, visit.now + _AHEAD, _MOST)
+        lines = list(_lines(visit, connection, found))
+        held = held_by_reason(connection)
+    return visit.page(
+        "upcoming.html",
+        lines=lines,
+        found=found,
+        held=[(explained(visit.times, one), number) for one, number in held.items()],
+    )
+
+
+def ask_to_skip(visit: Visit, action_id: int) -> Response:
+    """Ask before an email is dropped, with whose it is and what it is about."""
+    with reading(visit.pages.engine) as connection:
+        found = emails_of(connection, [action_id])
+    if not found:
+        return visit.missing(visit.language.say("There is no email with this number."))
+    [email] = found
+    if email.state not in OPEN_ACTIONS:
+        notice = visit.language.say("It was not waiting any more.")
+        return visit.see_other(f"/messages/{action_id}", notice)
+    return visit.page(
+        "upcoming_skip.html",
+        email=email,
+        name=email.person or visit.member_name(email.coworker_id),
+        what=email.title or rule_words(email.rule),
+    )
+
+
+def skip(visit: Visit, action_id: int) -> Response:
+    """Drop an email that waits."""
+    return visit.see_other("/upcoming", drop(visit, action_id))
+
+
+def _lines(visit: Visit, connection: Connection, found: NextEmails) -> Iterator[NextLine]:
+    people = persons_of(connection, {one.coworker_id for one in found.emails})
+    holding = visit.holding(emails=found.emails)
+    for one in found.emails:
+        person = people.get(one.coworker_id)
+        zone = own_zone(person.zone if person else None, visit.times.zone)
+        yield NextLine(
+            one,
+            one.person or visit.member_name(one.coworker_id),
+            about_words(visit.times, one, found.events.get(one.action_id, 1)),
+            shown_email(visit.times, one, holding),
+            visit.times.there(one.due_at, zone) if one.due_at > visit.now else "",
+        )

@@ -1,0 +1,131 @@
+"""Begins and ends pauses, for commands and pages: what will wait, and what becomes of it."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Self
+
+from ledger.controls import sending_of
+from ledger.engine import Connection, Engine, lock_decisions, writing
+from ledger.interventions import skip_held
+from ledger.outbox import read_actions
+from ledger.pauses import (
+    Pause,
+    PauseScope,
+    begin_pause,
+    end_pauses,
+    held_by,
+    note_digest,
+    open_among,
+    open_pauses,
+    reports_among,
+    reports_held_by,
+    skip_reports,
+)
+from workers.deliver.context import SendSetup
+from workers.deliver.forecast import Expected, forecast
+
+LONGEST_NOTE = 500  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class PauseWish:
+    """A pause that an operator wants. `report` is the name of the digest or report it is about."""
+
+    scope: PauseScope
+    target: str | None
+    until: datetime | None = None
+    note: str | None = None
+    report: str | None = None
+
+    def tried(self, who: str, now: datetime) -> Pause:
+        """Return the pause as it would be."""
+        return Pause(0, self.scope, self.target, self.until, self.kept_note, now, who)
+
+    @property
+    def kept_note(self) -> str | None:
+        """The note as it is stored."""
+        return (self.note or "").strip()[:LONGEST_NOTE] or None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingCount:
+    """How many emails and reports wait now that a pause holds once they are due."""
+
+    emails: int
+    reports: int
+
+    @classmethod
+    def of(cls, connection: Connection, one: Pause) -> Self:
+        """Count what waits now for this pause."""
+        return cls(open_among(connection, one), reports_among(connection, one))
+
+
+def begin(
+    engine: Engine, wish: PauseWish, who: str, now: datetime, *, once: bool = False
+) -> tuple[Pause, WaitingCount]:
+    """Begin the pause; return it, and what waits now that it will hold.
+
+    With `once` a pause that this operator already began with the same words is left as it is.
+    """
+    with writing(engine) as connection:
+        lock_decisions(connection)
+        same = [one for one in open_pauses(connection) if once and _is_same(one, wish, who, now)]
+        if same:
+            return same[0], WaitingCount.of(connection, same[0])
+        if wish.report is not None:
+            note_digest(connection, wish.report, now)
+        begun = begin_pause(
+            connection,
+            wish.scope,
+            wish.target,
+            until=wish.until,
+            note=wish.kept_note,
+            who=who,
+            now=now,
+        )
+        return begun, WaitingCount.of(connection, begun)
+
+
+def _is_same(one: Pause, wish: PauseWish, who: str, now: datetime) -> bool:
+    wanted = replace(wish.tried(who, now), pause_id=one.pause_id, made_at=one.made_at)
+    return one == wanted and not one.is_over(now)
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """The ids of the emails and reports that no pause holds any more once some have ended."""
+
+    emails: list[int]
+    reports: list[int]
+
+    @classmethod
+    def of(cls, connection: Connection, ended: Collection[Pause]) -> Self:
+        """Return what these pauses hold alone."""
+        return cls(held_by(connection, ended), reports_held_by(connection, ended))
+
+
+def expected_after(
+    connection: Connection,
+    setup: SendSetup,
+    ended: Collection[Pause],
+    action_ids: Collection[int],
+    now: datetime,
+) -> list[Expected]:
+    """Return what would become of these emails if the pauses ended now."""
+    setup = replace(setup, ended_pauses=frozenset(one.pause_id for one in ended))
+    started_at = sending_of(connection).started_at
+    return forecast(connection, setup, read_actions(connection, action_ids), now, started_at)
+
+
+def end(
+    engine: Engine, ended: Sequence[Pause], who: str, now: datetime, *, drops: bool
+) -> tuple[list[int], list[int]]:
+    """End the pauses; return the emails that wait again, and those that were skipped."""
+    with writing(engine) as connection:
+        lock_decisions(connection)
+        skipped: list[int] = []
+        if drops:
+            skipped = skip_held(connection, held_by(connection, ended), who, now)
+            skip_reports(connection, reports_held_by(connection, ended), now)
+        return end_pauses(connection, ended, who, now), skipped

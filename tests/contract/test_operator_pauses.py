@@ -1,0 +1,237 @@
+"""Pause, Resume and Upcoming, as operators see them: what they say, and what can be done."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import literal, select
+
+from ledger.engine import reading, writing
+from ledger.interventions import decisions
+from ledger.pauses import Pause, PauseScope, open_pauses
+from ledger.people import accept_person
+from ledger.tables import action_events, actions
+from schemas.actions import Mode
+from schemas.roles import Role
+from tests.builders.records import COURSE_ID
+from tests.contract.desk_rig import Desk
+from tests.contract.operator_rig import Browser, Office, opened
+from tests.contract.source_rig import HandClock
+from tests.contract.study_rig import HASH_KEY, coworker
+from tests.contract.test_operator_pages import statements, text_of
+from tests.e2e.house import RULES
+
+pytestmark = pytest.mark.engines("sqlite")
+
+
+@pytest.fixture
+def office(desk: Desk, tmp_path: Path) -> Iterator[Office]:
+    """Open the pages over the ledger of a space where things happen."""
+    url = desk.space.engine.url.render_as_string(hide_password=False)
+    assert isinstance(desk.space.clock, HandClock)
+    with opened(
+        tmp_path, url, desk.space.clock, COURSEBELL_SECRET_KEY=HASH_KEY, COURSEBELL_RULES=str(RULES)
+    ) as found:
+        yield found
+
+
+def friday_noon(office: Office) -> None:
+    """Move the clock to a Friday at noon, when most of a day and a weekend are to come."""
+    now = office.clock.now()
+    noon = now.replace(hour=12, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    office.clock.time = noon + timedelta(days=(4 - noon.weekday()) % 7)
+
+
+def pauses(office: Office) -> list[Pause]:
+    with reading(office.engine) as connection:
+        return open_pauses(connection)
+
+
+def refused(browser: Browser, **fields: str) -> str:
+    """Send the form to pause with something wrong; return the page that says so."""
+    shown = browser.get("/pause")
+    answer = browser.send(shown, "/pause", **fields)
+    assert answer.status_code == 422
+    return answer.text
+
+
+def test_all_emails_are_paused_in_two_presses(desk: Desk, office: Office) -> None:
+    desk.space.enrol(1)
+    desk.space.look_up()
+    browser = office.signed_in(Role.OPERATE)
+    assert 'href="/pause"' in browser.get("/people").text
+    shown = browser.get("/pause")
+    assert "All emails (1 waits now)" in text_of(shown)
+    for _ in range(2):
+        browser.send(shown, "/pause", what="all", until="", note=" typo in the welcome ")
+    [made] = pauses(office)
+    assert (made.scope, made.until, made.note) == (PauseScope.ALL, None, "typo in the welcome")
+    today = browser.get("/")
+    assert "Paused: all emails. 1 email waits now and is held when it is due." in text_of(today)
+    assert "“typo in the welcome”" in today.text
+    desk.space.work()
+    assert desk.space.outcomes() == [("held", "paused")]
+    with reading(office.engine) as connection:
+        logged = [(one.what, one.who) for one in decisions(connection) if one.what == "pause"]
+    assert logged == [("pause", "Rita Sousa")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "target", "says"),
+    [
+        ({"what": "rule", "rule": "welcome"}, "welcome", "the emails “welcome”"),
+        (
+            {"what": "course", "course": str(COURSE_ID)},
+            str(COURSE_ID),
+            "emails about Freelance Finance",
+        ),
+        ({"what": "person", "who": "person2@example.org"}, "2", "emails to Person 2"),
+        ({"what": "person-2"}, "2", "emails to Person 2"),
+    ],
+)
+def test_one_kind_one_course_or_one_person_is_paused(
+    desk: Desk, office: Office, fields: dict[str, str], target: str, says: str
+) -> None:
+    for number in (1, 2):
+        desk.space.enrol(number)
+    desk.space.look_up()
+    browser = office.signed_in()
+    done = browser.send(browser.get("/pause"), "/pause", **fields)
+    scope = fields["what"].removesuffix("-2")
+    assert [(one.scope, one.target) for one in pauses(office)] == [(scope, target)]
+    assert f"Paused: {says}." in text_of(browser.get(done.headers["Location"]))
+
+
+def test_a_pause_of_a_person_starts_at_their_page(desk: Desk, office: Office) -> None:
+    desk.space.enrol(1)
+    desk.space.look_up()
+    browser = office.signed_in()
+    assert 'href="/pause?person=1"' in browser.get("/people/1").text
+    shown = browser.get("/pause?person=1")
+    assert "Emails to Person 1 (person1@example.org) (1 waits now)" in text_of(shown)
+    assert re.search(r'value="person-1" checked', shown.text)
+    assert not re.search(r'value="all" checked', shown.text)
+
+
+def test_a_pause_ends_tomorrow_or_on_monday_where_the_space_is(desk: Desk, office: Office) -> None:
+    friday_noon(office)
+    browser = office.signed_in()
+    shown = browser.get("/pause")
+    ends = re.findall(r'name="until" value="([^"]+)"> ([^<]+)', shown.text)
+    assert [one[1].split()[0] for one in ends] == ["tomorrow", "Mon"]
+    browser.send(shown, "/pause", what="all", until=ends[0][0])
+    [made] = pauses(office)
+    assert made.until is not None
+    assert made.until.isoformat() == ends[0][0]
+    assert made.until - desk.space.clock.now() == timedelta(hours=20)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"what": "all", "rule": "welcome"}, "You chose everything, and named something too."),
+        ({"what": "rule"}, "Choose which kind of email to pause."),
+        ({"what": "rule", "rule": "<b>"}, "Choose which kind of email to pause."),
+        ({"what": "course", "course": "77"}, "Choose which course to pause."),
+        ({"what": "course", "course": "9" * 90}, "Choose which course to pause."),
+        ({"what": "person"}, "Type the name or address of the person."),
+        ({"what": "person", "who": "nobody at all"}, "Nobody here matches “nobody at all”."),
+        ({"what": "person", "who": "a\x00" * 900}, "Nobody here matches"),
+        ({"what": "person-77"}, "Choose what to pause."),
+        ({"what": "person-"}, "Choose what to pause."),
+        ({}, "Choose what to pause."),
+        ({"what": "all", "until": "2020-01-01T08:00+00:00"}, "That end has passed."),
+        ({"what": "all", "until": "2099-01-01T08:00+00:00"}, "That end has passed."),
+        ({"what": "all", "until": "2026-11-28"}, "That end has passed."),
+        ({"what": "all", "until": "soon"}, "That end has passed."),
+    ],
+)
+def test_a_pause_that_is_not_clear_is_asked_for_again(
+    desk: Desk, office: Office, fields: dict[str, str], says: str
+) -> None:
+    desk.space.enrol(1)
+    desk.space.look_up()
+    page = refused(office.signed_in(), **fields, note="why we pause")
+    assert says in page
+    assert 'value="why we pause"' in page
+    assert pauses(office) == []
+
+
+def test_several_people_who_match_are_offered(desk: Desk, office: Office) -> None:
+    for number in (1, 12):
+        desk.space.enrol(number)
+    desk.space.look_up()
+    page = refused(office.signed_in(), what="person", who="person")
+    assert "Several people match. Which one is it?" in page
+    assert re.findall(r'value="(person-\d+)"', page) == ["person-1", "person-12"]
+
+
+def test_upcoming_says_when_to_whom_what_and_why(desk: Desk, office: Office) -> None:
+    friday_noon(office)
+    desk.space.finish(desk.space.enrol(1), 1)
+    desk.space.look_up()
+    with writing(office.engine) as connection:
+        due_at = office.clock.now() + timedelta(minutes=30)
+        connection.execute(
+            actions.update().values(due_at=due_at, state="waiting", reason="gathering")
+        )
+        linked = select(action_events.c.event_id, literal("another"), literal(2))
+        one_more = linked.where(action_events.c.action_id == 1)
+        connection.execute(
+            action_events.insert().from_select(["event_id", "rule", "action_id"], one_more)
+        )
+        far = coworker(1, email="p@example.org")
+        accept_person(connection, far, office.clock.now(), "Australia/Sydney")
+    seen = text_of(office.signed_in().get("/upcoming"))
+    assert re.search(r"Next 24 hours: \d emails to 1 person\.", seen)
+    assert "12:30 23:30 in Sydney Person 1 Enrolled Freelance Finance" in seen
+    assert "Finished 2 lessons Freelance Finance" in seen
+    assert "Gathering Waiting for more lessons of the same sitting. Goes 12:30." in seen
+
+
+def test_an_email_of_upcoming_is_dropped_after_a_question(desk: Desk, office: Office) -> None:
+    desk.space.enrol(1)
+    desk.space.look_up()
+    browser = office.signed_in()
+    asked = browser.get("/upcoming/1/skip")
+    assert "send Person 1 this email?" in text_of(asked)
+    first = browser.send(asked, "/upcoming/1/skip")
+    assert first.headers["Location"] == "/upcoming"
+    assert "It will not be sent." in text_of(browser.get("/upcoming"))
+    browser.send(asked, "/upcoming/1/skip")
+    assert "It was not waiting any more." in text_of(browser.get("/upcoming"))
+    assert "No email is due" in text_of(browser.get("/upcoming"))
+    assert desk.space.outcomes() == [("skipped", "on-hold")]
+    assert browser.get("/upcoming/1/skip").headers["Location"] == "/messages/1"
+    assert browser.get("/upcoming/77/skip").status_code == 404
+
+
+def test_who_may_only_look_sees_upcoming_and_cannot_pause(desk: Desk, office: Office) -> None:
+    desk.space.enrol(1)
+    desk.space.look_up()
+    browser = office.signed_in(Role.LOOK)
+    assert "/skip" not in browser.get("/upcoming").text
+    assert "/pause" not in browser.get("/people/1").text
+    token = browser.get("/account").text.split('name="token" value="')[1].split('"')[0]
+    for path in ("/pause", "/upcoming/1/skip"):
+        assert browser.get(path).status_code == 403
+        assert browser.post(path, {"token": token, "what": "all"}).status_code == 403
+    assert pauses(office) == []
+    assert desk.space.outcomes() == [("planned", None)]
+
+
+def test_upcoming_shows_the_first_50_with_as_many_statements_as_one(
+    desk: Desk, office: Office
+) -> None:
+    desk.space.choose(Mode.SENDING)
+    browser = office.signed_in()
+    desk.space.enrol(1)
+    desk.space.look_up()
+    few = {path: statements(office, browser, path) for path in ("/upcoming", "/pause")}
+    for number in range(2, 53):
+        desk.space.enrol(number)
+    desk.space.look_up()
+    assert {path: statements(office, browser, path) for path in few} == few
+    assert "These are the first 50 of 52." in text_of(browser.get("/upcoming"))
