@@ -100,6 +100,7 @@ def may_report(
 
     Locks as `may_begin`.
     """
+    _bring_forward(connection, rate, now)
     is_due = and_(_OPEN_REPORTS, reports.c.due_at <= now, not_(_is_leased(reports, now, lease_s)))
     ids = select(reports.c.id).where(is_due).order_by(reports.c.due_at, reports.c.id)
     if connection.scalar(ids.limit(1)) is None:
@@ -116,6 +117,16 @@ def may_report(
         turn = opens_at + at * rate.step
         connection.execute(update(reports).where(is_it).values(**wait, due_at=turn))
     return False
+
+
+def _bring_forward(connection: Connection, rate: SendingRate, now: datetime) -> None:
+    """Make reports due whose turns are too late for so many: see `_queue`."""
+    is_queued = and_(_REPORT_TURN, reports.c.due_at > now)
+    last, number = connection.execute(
+        select(func.max(reports.c.due_at), func.count()).where(is_queued)
+    ).one()
+    if last is not None and last > now + rate.window + number * rate.step + TOLERANCE:
+        connection.execute(update(reports).where(is_queued).values(due_at=now))
 
 
 def end_turns(connection: Connection, now: datetime) -> None:

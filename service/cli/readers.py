@@ -69,7 +69,10 @@ def reports_to_host(
     connection: Connection, settings: Settings, engine: Engine, coworker_id: int
 ) -> list[ReportLine]:
     """Return the digests that go to this person as a host of courses."""
-    lines = _lines_to(connection, settings, engine, rules_or_none(settings))
+    rules = rules_or_none(settings)
+    if rules is None or not any(one.is_to_hosts for one in rules.digests):
+        return []
+    lines = _lines_to(connection, settings, engine, rules)
     return [one for one in lines if one.host_id == coworker_id]
 
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from ledger.choices import address_keys, choices_of, mailbox_hash, store_choices
@@ -10,7 +11,7 @@ from ledger.engine import Engine, reading, writing
 from ledger.mail_reports import reports_of_digests, store_reports
 from ledger.sending_rate import end_turns
 from ledger.suppressions import lift, suppression_of
-from ledger.tables import mail_reports
+from ledger.tables import mail_reports, reports
 from schemas.choices import ALL, Choice, Choices, report_choice
 from schemas.errors import ChannelUnavailable
 from schemas.mail_reports import MailReport, Provider, ReportKind
@@ -128,6 +129,22 @@ def test_a_report_that_is_not_sent_in_its_turn_keeps_no_place_for_ever(desk: Rep
     desk.space.clock.time = MONDAY + 5 * MINUTE  # nothing sends reports
     desk.space.work()
     assert len(desk.space.mailer.caught) == before + 1
+
+
+@pytest.mark.engines(*BOTH)
+def test_turns_that_are_too_late_come_at_once_after_a_higher_rate_or_a_clock_ahead(
+    desk: ReportDesk,
+) -> None:
+    desk.space.rate = SendingRate(1, 3_600)
+    desk.at(MONDAY)
+    desk.space.rate = SendingRate(1, 60)
+    desk.at(MONDAY + MINUTE)
+    assert went(desk) == [RITA, TEAM]
+    with writing(desk.space.engine) as connection:
+        ahead = MONDAY + timedelta(days=300)
+        connection.execute(update(reports).where(reports.c.state == "waiting").values(due_at=ahead))
+    desk.at(MONDAY + 2 * MINUTE)
+    assert went(desk) == [RITA, TEAM, OTHER]
 
 
 def test_without_a_rate_turns_end(desk: ReportDesk) -> None:
