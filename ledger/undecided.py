@@ -1,11 +1,15 @@
 """What may need a person: held, unknown and failed actions, and failed lookups, in numbers."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Table, TextClause, func, select
 
+from ledger.outages import source_outages
 from ledger.tables import (
+    DUE_LOOKUPS,
     FAILED_LOOKUPS,
+    LEASED_LOOKUPS,
     UNDECIDED_ACTIONS,
     UNFINISHED_ACTIONS,
     actions,
@@ -38,6 +42,22 @@ def undecided(connection: Connection) -> Undecided:
         ended.get(LookupState.FAILED, {}),
         _kinds_by_state(connection, UNDECIDED_ACTIONS, ~is_sent_again, is_open),
     )
+
+
+def undecided_since(connection: Connection) -> datetime | None:
+    """Return since when the oldest change waits to be read and decided; None if none does.
+
+    Lookups are found at the ends of indexes, so that a long backlog costs no more than a short one.
+    """
+    moments = [
+        connection.scalar(select(lookups.c.asked_at).where(state).order_by(first).limit(1))
+        for state, first in (
+            (DUE_LOOKUPS, lookups.c.due_at),
+            (LEASED_LOOKUPS, lookups.c.lease_until),
+        )
+    ]
+    moments += [one.since for one in source_outages(connection)]
+    return min((one for one in moments if one is not None), default=None)
 
 
 def kinds_of_open(connection: Connection) -> set[str]:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import click
 
 from ledger.controls import Sending, sending_of
-from ledger.engine import Engine, reading
+from ledger.engine import Connection, Engine, reading
 from ledger.hooks import hook_alarms
 from ledger.mail_reports import ReportCount, count_reports
 from ledger.monitoring import REFUSALS_SHOWN_FOR, Refused, refused_since
@@ -46,24 +46,45 @@ from workers.retries import SOURCE_FAILS_AFTER
 from workers.rules_file import rules_or_none
 
 NEEDS_ATTENTION = 1  # as `doctor`, when something is broken
-_REPORTS = timedelta(days=7)  # how long reports of mail providers are counted
+REPORTS_COUNTED_FOR = timedelta(days=7)  # how long reports of mail providers are counted
 _MONITORING_CODES = frozenset({"check", "silence", "lost"})  # `monitoring_lines` prints these
 
 
 @dataclass(frozen=True, slots=True)
-class _Snapshot:
+class Condition:
+    """What needs a person, and whether changes still reach us, at one moment."""
+
+    at: datetime
+    needs: tuple[Need, ...]
+    parts: dict[str, str]
+    monitoring: MonitoringNow
+
+
+def condition_now(settings: Settings, engine: Engine, now: datetime) -> Condition:
+    """Ask all parts, and count what needs a person. It may take a second with a large ledger."""
+    parts, rules = readiness(settings, engine, now), rules_or_none(settings)
+    with reading(engine) as connection:
+        monitoring = monitoring_now(connection, settings, now)
+        others = [
+            *reader_needs(connection, settings, rules, now),
+            *bounce_needs(connection, settings),
+        ]
+        needs = needs_of(connection, parts, now, monitoring, others)
+    return Condition(now, tuple(needs), parts, monitoring)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
     """Everything that `status` reports, at one moment."""
 
+    condition: Condition
     sending: Sending
     counted: Totals
     source_outages: list[SourceOutage]
-    monitoring: MonitoringNow
     alarms: list[str]
     refused: list[Refused]
     outages: dict[str, Outage]
     source_pause: Outage | None
-    parts: dict[str, str]
-    needs: list[Need]
     warnings: list[str]
     pauses: list[tuple[Pause, str]]
     reports: list[ReportCount]
@@ -80,79 +101,70 @@ def status(*, as_json: bool) -> None:
     settings = with_own_broker(settings_now())
     now = command_clock().now()
     with opened_ledger(settings) as engine:
-        found = _snapshot(settings, engine, now)
+        condition = condition_now(settings, engine, now)
+        with reading(engine) as connection:
+            found = snapshot(connection, settings, condition)
     if as_json:
         print_json(_plain(found))
     else:
-        for line in _lines(found, settings, now):
+        for line in status_lines(found, settings):
             click.echo(printable(line))
-    if found.needs:
+    if condition.needs:
         raise SystemExit(NEEDS_ATTENTION)
 
 
-def _snapshot(settings: Settings, engine: Engine, now: datetime) -> _Snapshot:
-    parts, rules = readiness(settings, engine, now), rules_or_none(settings)
-    with reading(engine) as connection:
-        monitoring = monitoring_now(connection, settings, now)
-        return _Snapshot(
-            sending_of(connection),
-            count_totals(connection, now),
-            source_outages(connection),
-            monitoring,
-            hook_alarms(connection),
-            refused_since(connection, now - REFUSALS_SHOWN_FOR),
-            outages_now(connection),
-            source_pause(connection),
-            parts,
-            needs_of(
-                connection,
-                parts,
-                now,
-                monitoring,
-                [
-                    *reader_needs(connection, settings, rules, now),
-                    *bounce_needs(connection, settings),
-                ],
-            ),
-            rule_warnings(connection, settings),
-            [(one, pause_line(connection, one)) for one in open_pauses(connection)],
-            count_reports(connection, now - _REPORTS),
-            kinds_of_open(connection) | _kinds_of(rules),
-        )
+def snapshot(connection: Connection, settings: Settings, condition: Condition) -> Snapshot:
+    """Return what `status` reports beside the condition."""
+    now, rules = condition.at, rules_or_none(settings)
+    return Snapshot(
+        condition,
+        sending_of(connection),
+        count_totals(connection, now),
+        source_outages(connection),
+        hook_alarms(connection),
+        refused_since(connection, now - REFUSALS_SHOWN_FOR),
+        outages_now(connection),
+        source_pause(connection),
+        rule_warnings(connection, settings),
+        [(one, pause_line(connection, one)) for one in open_pauses(connection)],
+        count_reports(connection, now - REPORTS_COUNTED_FOR),
+        kinds_of_open(connection) | _kinds_of(rules),
+    )
 
 
 def _kinds_of(rules: Rules | None) -> set[str]:
     return {one.action for one in rules.rules} if rules else set()
 
 
-def _plain(found: _Snapshot) -> dict[str, object]:
+def _plain(found: Snapshot) -> dict[str, object]:
     return {
-        "needs_attention": found.needs,
+        "needs_attention": found.condition.needs,
         "warnings": found.warnings,
         "mode": found.sending.mode,
         **asdict(found.counted),
-        "hearing": monitoring_plain(found.monitoring),
+        "hearing": monitoring_plain(found.condition.monitoring),
         "hooks": found.alarms,
         "refused": found.refused,
         "outages": found.outages,
         "source_pause": found.source_pause,
-        "parts": found.parts,
+        "parts": found.condition.parts,
         "pauses": [one for one, _ in found.pauses],
         "mail_reports": found.reports,
     }
 
 
-def _lines(found: _Snapshot, settings: Settings, now: datetime) -> Iterator[str]:
+def status_lines(found: Snapshot, settings: Settings) -> Iterator[str]:
     """Yield lines for people; those about what needs a person begin with `!`."""
-    labels = dict.fromkeys(need.label for need in found.needs)
+    condition = found.condition
+    labels = dict.fromkeys(need.label for need in condition.needs)
     yield f"Needs attention: {'; '.join(labels)}." if labels else "Nothing needs attention."
     yield _one_line(found.sending.mode, found.counted)
     for one, line in found.pauses:
         yield f"  {line}; to end it: coursebell resume {one.pause_id}"
-    yield from monitoring_lines(found.monitoring, settings, now)
-    yield from (f"! {need.says}" for need in found.needs if need.code not in _MONITORING_CODES)
+    yield from monitoring_lines(condition.monitoring, settings, condition.at)
+    yield from (f"! {need.says}" for need in condition.needs if need.code not in _MONITORING_CODES)
     yield from (f"  warning: {warning}" for warning in found.warnings)
-    printed = {need.says for need in found.needs}
+    printed = {need.says for need in condition.needs}
     others = (*map(outage_line, found.outages.values()), *(one.sentence for one in found.refused))
     yield from (f"  {line}" for line in others if line not in printed)
     for outage in found.source_outages:
@@ -167,9 +179,9 @@ def _lines(found: _Snapshot, settings: Settings, now: datetime) -> Iterator[str]
             f"  {what} wait for Nexudus since {local(pause.since)}, {pause.reason}: "
             f"{pause.answer}; tried {pause.tries} times, next try {local(pause.until)}"
         )
-    if "broker" not in found.parts:
+    if "broker" not in condition.parts:
         yield "  there is no broker: worker and scheduler are one process"
-    yield from (f"  {line}" for line in count_lines(found.reports, _REPORTS.days))
+    yield from (f"  {line}" for line in count_lines(found.reports, REPORTS_COUNTED_FOR.days))
     yield from _reasons(found.counted, found.kinds)
 
 

@@ -50,6 +50,9 @@ ROUTES = (
     PageRoute("GET", "/", "today:show", Role.LOOK),
     PageRoute("GET", "/people", "people:show", Role.LOOK),
     PageRoute("GET", "/people/<int:coworker_id>", "person:show", Role.LOOK),
+    PageRoute("POST", "/people/<int:coworker_id>/ask", "asked:ask", Role.OPERATE),
+    PageRoute("GET", "/people/<int:coworker_id>/asked", "asked:show", Role.LOOK),
+    PageRoute("POST", "/people/<int:coworker_id>/bring", "asked:bring", Role.OPERATE),
     PageRoute("GET", "/messages/<int:action_id>", "message:show", Role.LOOK),
     PageRoute("GET", "/messages/<int:action_id>/body", "message:body", Role.LOOK),
     PageRoute("POST", "/messages/<int:action_id>/release", "message:release", Role.OPERATE),
@@ -61,6 +64,9 @@ ROUTES = (
     PageRoute("POST", "/upcoming/<int:action_id>/skip", "upcoming:skip", Role.OPERATE),
     PageRoute("GET", "/pause", "pause:show", Role.OPERATE),
     PageRoute("POST", "/pause", "pause:pause", Role.OPERATE),
+    PageRoute("GET", "/events/<int:event_id>", "event:show", Role.ENGINEER),
+    PageRoute("GET", "/health", "health:show", Role.LOOK),
+    PageRoute("GET", "/settings", "settings:show", Role.LOOK),
 )
 # The first parts of their paths, by which the web server knows them.
 PARTS = frozenset(one.path.split("/")[1] for one in ROUTES)

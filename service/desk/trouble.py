@@ -4,23 +4,19 @@ It is computed at most every half minute, since it asks all parts and counts man
 """
 
 import threading
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from ledger.clock import Clock
-from ledger.engine import Engine, reading
+from ledger.engine import Engine
 from schemas.settings import Settings
+from service.cli.status import Condition, condition_now
 from service.desk.languages import Times
 from service.desk.wording import words
-from service.readiness import readiness
-from workers.attention import Need, bounce_needs, needs_of
-from workers.monitoring import MonitoringNow, monitoring_now
-from workers.reports.arrivals import reader_needs
-from workers.rules_file import rules_or_none
+from workers.attention import Need
 
 _KEPT_FOR = timedelta(seconds=30)
 # The emails themselves are listed one by one.
-_SHOWN_ONE_BY_ONE = frozenset({"held", "unknown", "failed", "restored"})
+SHOWN_ONE_BY_ONE = frozenset({"held", "unknown", "failed", "restored"})
 _SENTENCES = {
     "ledger": words("The database has a problem."),
     "broker": words("A part of the service does not answer. Emails may be late."),
@@ -46,16 +42,6 @@ _SENTENCES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """What needs a person, and whether news still reaches us, at one moment."""
-
-    at: datetime
-    needs: tuple[Need, ...]
-    parts: dict[str, str]
-    monitoring: MonitoringNow
-
-
 class ConditionWatch:
     """Returns the present condition, computed at most every half minute."""
 
@@ -71,26 +57,18 @@ class ConditionWatch:
         with self._lock:
             now = self._clock.now()
             if self._last is None or not self._last.at <= now < self._last.at + _KEPT_FOR:
-                self._last = self._look(now)
+                self._last = condition_now(self._settings, self._engine, now)
             return self._last
-
-    def _look(self, now: datetime) -> Condition:
-        parts = readiness(self._settings, self._engine, now)
-        with reading(self._engine) as connection:
-            monitoring = monitoring_now(connection, self._settings, now)
-            others = [
-                *reader_needs(connection, self._settings, rules_or_none(self._settings), now),
-                *bounce_needs(connection, self._settings),
-            ]
-            needs = needs_of(connection, parts, now, monitoring, others)
-        return Condition(now, tuple(needs), parts, monitoring)
 
 
 def trouble_sentences(times: Times, condition: Condition) -> list[str]:
     """Return a sentence for each thing that is wrong, apart from emails that need a person."""
     found = [
-        times.language.say(_SENTENCES.get(one.code, one.label))
-        for one in condition.needs
-        if one.code not in _SHOWN_ONE_BY_ONE
+        trouble_sentence(times, one) for one in condition.needs if one.code not in SHOWN_ONE_BY_ONE
     ]
     return list(dict.fromkeys(found))
+
+
+def trouble_sentence(times: Times, need: Need) -> str:
+    """Return in words for an operator what is wrong."""
+    return times.language.say(_SENTENCES.get(need.code, need.label))

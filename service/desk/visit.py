@@ -36,6 +36,7 @@ from schemas.fields import MAX_ID
 from schemas.roles import Role
 from schemas.settings import Settings, is_loopback
 from service.desk.frame import DeskFrame
+from service.desk.inquiries import Inquiries
 from service.desk.languages import Times, ui_language
 from service.desk.routes import PageRoute, is_same_site
 from service.desk.trouble import ConditionWatch
@@ -70,6 +71,7 @@ class OperatorPages:
         self.frame = DeskFrame(settings)
         self.watch = ConditionWatch(settings, engine, clock)
         self.rules = RulesNow(settings, clock)
+        self.inquiries = Inquiries(clock)
         self.wrong_addresses = AddressLimit(clock)
         self.wrong_names = AddressLimit(clock)
 
@@ -86,6 +88,8 @@ class OperatorPages:
         visit = Visit(self, *found)
         if not visit.operator.role.includes(route.role):
             return visit.refused(route.role)
+        if any(isinstance(one, int) and one > MAX_ID for one in given.values()):
+            view, given = Visit.no_such_page, {}
         if request.method == "POST" and not visit.has_token:
             return visit.ask_again(request.path, _fields())
         return view(visit, **given)
@@ -310,6 +314,10 @@ class Visit(Guest):
     def missing(self, what: str) -> Response:
         """Answer that there is no such thing; `what` is a sentence that says so."""
         return self.page("missing.html", 404, what=what)
+
+    def no_such_page(self) -> Response:
+        """Answer that nothing can have a number as large as that in the address."""
+        return self.missing(self.language.say("There is no such page."))
 
     def refused(self, role: Role) -> Response:
         """Answer that the operator's role does not allow this, and name who may."""

@@ -122,7 +122,9 @@ def test_a_person_who_wants_no_emails_is_shown_so(desk: Desk, office: Office) ->
     assert "No, on purpose." in seen
 
 
-@pytest.mark.parametrize("path", ["/people/77", "/messages/77", "/messages/77/body"])
+@pytest.mark.parametrize(
+    "path", ["/people/77", "/messages/77", "/messages/77/body", f"/people/{10**30}"]
+)
 def test_what_does_not_exist_is_said_to_be_missing(office: Office, path: str) -> None:
     answer = office.signed_in().get(path)
     assert answer.status_code == 404
@@ -290,5 +292,6 @@ def test_words_of_engineers_are_not_on_the_pages(desk: Desk, office: Office) -> 
     for path in (
         *("/", "/people", "/people/1", "/messages/1", "/messages/1/again", "/account"),
         *("/upcoming", "/pause"),
+        *("/health", "/settings", "/people/1/asked"),
     ):
         assert banned.findall(text_of(browser.get(path)).replace("1416", "")) == [], path

@@ -1,0 +1,255 @@
+"""Health: whether each part works, in a sentence each, and what `status` prints."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from flask import Response
+
+from ledger.checks import CheckKind, Run, last_run
+from ledger.engine import ledger_file, reading
+from ledger.mail_reports import ReportCount
+from ledger.monitoring import Refused
+from ledger.undecided import Undecided, undecided, undecided_since
+from schemas.actions import ActionState, LookupState
+from schemas.entity import FOLLOWED
+from schemas.mail_reports import Provider, ReportKind
+from schemas.reasons import (
+    EXPLANATIONS,
+    HOOK_REFUSALS,
+    MAIL_REFUSALS,
+    REFUSALS,
+    RELAY_REFUSALS,
+    Reason,
+    Refusal,
+)
+from service.cli.status import Condition, Snapshot, snapshot, status_lines
+from service.desk.trouble import trouble_sentence
+from service.desk.visit import Visit
+from service.desk.wording import words
+from workers.decide.monitoring import Signal
+
+_RECEIVING, _FETCHING, _DECIDING, _SENDING, _STORAGE = (
+    words("Receiving"),
+    words("Fetching"),
+    words("Deciding"),
+    words("Sending"),
+    words("Storage"),
+)
+# Which part a need of `workers.attention` belongs to.
+_PART_OF = {
+    **dict.fromkeys(("web", "check", "hooks", "refused", "silence", "lost"), _RECEIVING),
+    **dict.fromkeys(("nexudus", "lookups", "lookups-failed"), _FETCHING),
+    **dict.fromkeys(("broker", "worker", "clock", "clocks"), _DECIDING),
+    "ledger": _STORAGE,
+}
+_WORD_OF_STATE = {
+    ActionState.HELD: words("Waits for a person"),
+    ActionState.FAILED: words("Failed"),
+    ActionState.UNKNOWN: words("Cut off while it was handed over"),
+}
+_UNPROVEN = (
+    (HOOK_REFUSALS, words("not proven to come from Nexudus")),
+    (RELAY_REFUSALS, words("not proven to come from the service that passes changes on")),
+    (MAIL_REFUSALS, words("not proven to come from the mail provider")),
+)
+_KINDS = {
+    ReportKind.DELIVERED: words("delivered"),
+    ReportKind.DELAYED: words("delayed"),
+    ReportKind.SOFT_BOUNCE: words("came back for a while"),
+    ReportKind.HARD_BOUNCE: words("came back for good"),
+    ReportKind.REFUSED: words("not sent by the provider"),
+    ReportKind.COMPLAINT: words("marked as spam"),
+    ReportKind.UNSUBSCRIBED: words("unsubscribed"),
+    ReportKind.IGNORED: words("without a use here"),
+    ReportKind.UNREADABLE: words("could not be read"),
+}
+_PROVIDERS = {
+    Provider.SES: "Amazon SES",
+    Provider.POSTMARK: "Postmark",
+    Provider.MAILGUN: "Mailgun",
+    Provider.SENDGRID: "SendGrid",
+    Provider.BREVO: "Brevo",
+}
+_MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PartShown:
+    """One part of the service: what is wrong with it, or a sentence that says it works."""
+
+    name: str
+    is_well: bool
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedFailures:
+    """How many emails or reads ended in one way for one reason."""
+
+    state: str
+    reason: str
+    number: int
+    sentence: str
+
+
+def show(visit: Visit) -> Response:
+    """Show whether each part works."""
+    pages = visit.pages
+    condition = pages.watch.condition()
+    with reading(pages.engine) as connection:
+        found = snapshot(connection, pages.settings, condition)
+        since = undecided_since(connection)
+        compared = last_run(connection, [CheckKind.RECONCILE], None)
+        grouped = undecided(connection) if visit.is_engineer else None
+    areas = list(_areas(visit, condition, found))
+    return visit.page(
+        "health.html",
+        areas=areas,
+        is_well=all(one.is_well for one in areas),
+        undecided_since=since,
+        unsent_since=found.counted.oldest_due_at,
+        unproven=list(_unproven(visit, found.refused)),
+        comparison=_comparison(visit, compared),
+        reports=[_reports_of(visit, found.reports, name) for name in _providers(found.reports)],
+        looked_at=condition.at,
+        lines=list(status_lines(found, pages.settings)) if visit.is_engineer else [],
+        refused=[(one, REFUSALS[one.reason]) for one in found.refused],
+        failures=[] if grouped is None else list(_failures(visit, grouped)),
+    )
+
+
+def _areas(visit: Visit, condition: Condition, found: Snapshot) -> Iterator[PartShown]:
+    wrong: dict[str, list[str]] = {}
+    for need in condition.needs:
+        part = _PART_OF.get(need.code, _SENDING)
+        wrong.setdefault(part, []).append(trouble_sentence(visit.times, need))
+    well = {
+        _RECEIVING: _received(visit, condition),
+        _FETCHING: _fetched(visit, found),
+        _DECIDING: visit.language.say("The parts of the service that decide are running."),
+        _SENDING: _sent(visit, found),
+        _STORAGE: _stored(visit),
+    }
+    for name, sentence in well.items():
+        sentences = tuple(dict.fromkeys(wrong.get(name, [])))
+        yield PartShown(visit.language.say(name), not sentences, sentences or (sentence,))
+
+
+def _received(visit: Visit, condition: Condition) -> str:
+    say, now = visit.language.say, visit.times.words
+    silence, polls = condition.monitoring.silence, condition.monitoring.polls
+    ended = [one.last.ended_at for one in polls if one.last and one.last.ended_at]
+    said = []
+    if ended and visit.pages.settings.check_every_s:
+        said.append(say("Nexudus was last checked {time}.").format(time=now(min(ended))))
+    if silence.last_at is not None:
+        said.append(say("The last change was {time}.").format(time=now(silence.last_at)))
+    if silence.signal is Signal.SILENT:
+        said.append(say("Such a pause is usual."))
+    return " ".join(said) or say("Nothing has arrived yet.")
+
+
+def _fetched(visit: Visit, found: Snapshot) -> str:
+    open_states = (LookupState.DUE, LookupState.LEASED, LookupState.WAITING)
+    number = sum(sum(found.counted.lookups.get(one, {}).values()) for one in open_states)
+    if not number:
+        return visit.language.say("Everything that was reported is read.")
+    return visit.language.say_n(
+        "{number} change is still to be read.", "{number} changes are still to be read.", number
+    )
+
+
+def _sent(visit: Visit, found: Snapshot) -> str:
+    say = visit.language.say
+    if visit.state.is_observing:
+        return say("Sending has not been started. Emails are written and kept here.")
+    if visit.state.all_paused is not None:
+        return say("Sending is paused. Emails wait here.")
+    states = (ActionState.PLANNED, ActionState.WAITING, ActionState.PERFORMING)
+    number = sum(sum(found.counted.actions.get(one, {}).values()) for one in states)
+    if not number:
+        return say("No email waits.")
+    return visit.language.say_n(
+        "{number} email waits for its time.", "{number} emails wait for their time.", number
+    )
+
+
+def _stored(visit: Visit) -> str:
+    say, file = visit.language.say, ledger_file(visit.pages.settings.database_url)
+    if file is None or not file.exists():
+        return say("The database can be read and written.")
+    size = file.stat().st_size / _MEGABYTE
+    return say("The database can be read and written. It has {size} MB.").format(
+        size=f"{size:,.1f}"
+    )
+
+
+def _unproven(visit: Visit, refused: list[Refused]) -> Iterator[tuple[int, str]]:
+    """Yield how many messages were refused in a day, by what was wrong with them."""
+    say = visit.language.say
+    rest = {one.reason: one.count for one in refused}
+    for reasons, text in _UNPROVEN:
+        number = sum(rest.pop(one, 0) for one in reasons)
+        if number:
+            yield number, say(text)
+    if busy := rest.pop(Refusal.OVERLOADED, 0) + rest.pop(Refusal.NOT_STORED, 0):
+        yield busy, say("refused because we were too busy; senders try again")
+    if number := sum(rest.values()):
+        yield number, say("of a form or size that is not accepted")
+
+
+def _comparison(visit: Visit, run: Run | None) -> str:
+    """Return what the last comparison with Nexudus found."""
+    say, say_n = visit.language.say, visit.language.say_n
+    if run is None or run.ended_at is None:
+        return say("There was none yet. It runs each night.")
+    at, report = _when(visit, run.ended_at), run.report or {}
+    kinds = [report.get(entity.value, {}) for entity in FOLLOWED]
+    checked = sum(one.get("rows", 0) for one in kinds)
+    differing = sum(one.get(way, 0) for one in kinds for way in ("missing", "gone", "different"))
+    counted = say_n("{number} record compared", "{number} records compared", checked)
+    if not differing:
+        outcome = say("nothing was missing")
+    else:
+        outcome = say_n(
+            "{number} differed and was read again",
+            "{number} differed and were read again",
+            differing,
+        )
+    text = say("{time}: {counted}, {outcome}.").format(time=at, counted=counted, outcome=outcome)
+    if report.get("doubt"):
+        text += " " + say("The list of Nexudus was not whole, so nothing was taken as deleted.")
+    return text
+
+
+def _when(visit: Visit, moment: datetime) -> str:
+    text = visit.times.words(moment)
+    return text[:1].upper() + text[1:]
+
+
+def _providers(counts: list[ReportCount]) -> list[Provider]:
+    return list(dict.fromkeys(one.provider for one in counts))
+
+
+def _reports_of(visit: Visit, counts: list[ReportCount], provider: Provider) -> str:
+    """Return how many reports of each kind a mail provider made in seven days."""
+    these = [one for one in counts if one.provider == provider]
+    kinds = ", ".join(f"{one.number} {visit.language.say(_KINDS[one.kind])}" for one in these)
+    return f"{_PROVIDERS[provider]}: {kinds}"
+
+
+def _failures(visit: Visit, found: Undecided) -> Iterator[GroupedFailures]:
+    """Yield what needs a person by reason, the most frequent first."""
+    say, grouped = visit.language.say, []
+    for state, text in _WORD_OF_STATE.items():
+        for reason, number in found.actions.get(state, {}).items():
+            grouped.append(_group(visit, say(text), reason, number))
+    for reason, number in found.lookups.items():
+        grouped.append(_group(visit, say(words("Could not be read")), reason, number))
+    yield from sorted(grouped, key=lambda one: (-one.number, one.state, one.reason))
+
+
+def _group(visit: Visit, state: str, reason: str, number: int) -> GroupedFailures:
+    sentence = visit.language.say(EXPLANATIONS[Reason(reason)].sentence) if reason else ""
+    return GroupedFailures(state, reason, number, sentence)
