@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 
 from flask import Response
 
@@ -12,7 +11,6 @@ from ledger.mail_reports import ReportCount
 from ledger.monitoring import Refused
 from ledger.undecided import Undecided, undecided, undecided_since
 from schemas.actions import ActionState, LookupState
-from schemas.entity import FOLLOWED
 from schemas.mail_reports import Provider, ReportKind
 from schemas.reasons import (
     EXPLANATIONS,
@@ -24,6 +22,7 @@ from schemas.reasons import (
     Refusal,
 )
 from service.cli.status import Condition, Snapshot, snapshot, status_lines
+from service.desk.certificate import shown_comparison
 from service.desk.trouble import trouble_sentence
 from service.desk.visit import Visit
 from service.desk.wording import words
@@ -201,31 +200,15 @@ def _unproven(visit: Visit, refused: list[Refused]) -> Iterator[tuple[int, str]]
 
 def _comparison(visit: Visit, run: Run | None) -> str:
     """Return what the last comparison with Nexudus found."""
-    say, say_n = visit.language.say, visit.language.say_n
-    if run is None or run.ended_at is None:
-        return say("There was none yet. It runs each night.")
-    at, report = _when(visit, run.ended_at), run.report or {}
-    kinds = [report.get(entity.value, {}) for entity in FOLLOWED]
-    checked = sum(one.get("rows", 0) for one in kinds)
-    differing = sum(one.get(way, 0) for one in kinds for way in ("missing", "gone", "different"))
-    counted = say_n("{number} record compared", "{number} records compared", checked)
-    if not differing:
-        outcome = say("nothing was missing")
-    else:
-        outcome = say_n(
-            "{number} differed and was read again",
-            "{number} differed and were read again",
-            differing,
-        )
-    text = say("{time}: {counted}, {outcome}.").format(time=at, counted=counted, outcome=outcome)
-    if report.get("doubt"):
-        text += " " + say("The list of Nexudus was not whole, so nothing was taken as deleted.")
-    return text
-
-
-def _when(visit: Visit, moment: datetime) -> str:
-    text = visit.times.words(moment)
-    return text[:1].upper() + text[1:]
+    if run is None:
+        return visit.language.say("There was none yet. It runs each night.")
+    found = shown_comparison(visit, run)
+    checked = found.enrolments + found.lessons
+    counted = visit.language.say_n("{number} record compared", "{number} records compared", checked)
+    when = visit.times.words(found.begun_at)
+    return visit.language.say("{counted} {time}. {outcome}").format(
+        counted=counted, time=when, outcome=found.outcome
+    )
 
 
 def _providers(counts: list[ReportCount]) -> list[Provider]:

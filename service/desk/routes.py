@@ -65,6 +65,7 @@ ROUTES = (
     PageRoute("GET", "/pause", "pause:show", Role.OPERATE),
     PageRoute("POST", "/pause", "pause:pause", Role.OPERATE),
     PageRoute("GET", "/events/<int:event_id>", "event:show", Role.ENGINEER),
+    PageRoute("GET", "/certificate", "certificate:show", Role.LOOK),
     PageRoute("GET", "/health", "health:show", Role.LOOK),
     PageRoute("GET", "/settings", "settings:show", Role.LOOK),
 )

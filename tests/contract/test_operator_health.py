@@ -1,5 +1,6 @@
 """Health and Settings, as operators see them."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -118,11 +119,24 @@ def test_health_counts_unproven_messages_and_reports_of_mail_providers(office: O
 
 def test_health_says_what_the_last_comparison_found(office: Office) -> None:
     browser = office.signed_in(Role.LOOK)
+    assert "There was no comparison yet." in text_of(browser.get("/certificate"))
     compare(office, CourseMember={"rows": 12}, CourseCompletedLesson={"rows": 400}, doubt=None)
-    assert "412 records compared, nothing was missing." in text_of(browser.get("/health"))
-    compare(office, CourseMember={"rows": 1, "missing": 1}, doubt="too short")
-    seen = text_of(browser.get("/health"))
-    assert "1 record compared, 1 differed and was read again. The list of Nexudus was not" in seen
+    now = f"{office.clock.now():%H:%M}"
+    assert f"412 records compared {now}. Nothing was missing." in text_of(browser.get("/health"))
+    seen = text_of(browser.get("/certificate"))
+    assert "No. Everything that Nexudus has is known here." in seen
+    assert "12 enrolments, 400 finished lessons. Nothing was missing." in seen
+    compare(office, CourseMember={"rows": 3, "missing": 1, "gone": 2}, CourseCompletedLesson={})
+    found = "1 was not known here. 2 were deleted there. All of these were read again."
+    assert found in text_of(browser.get("/health"))
+    assert "Something was, and it was brought in." in text_of(browser.get("/certificate"))
+    compare(office, CourseMember={"rows": 1}, doubt="too short")
+    seen = text_of(browser.get("/certificate"))
+    assert "The last comparison could not say." in seen
+    assert "Not finished The list of Nexudus was not whole" in seen
+    assert len(re.findall(r"Complete |Differed |Not finished ", seen)) == 3
+    assert "coursebell" not in seen
+    assert "coursebell certify" in text_of(office.signed_in(name="Ada").get("/certificate"))
 
 
 def test_the_engineer_reads_what_coursebell_status_prints(desk: Desk, office: Office) -> None:

@@ -292,6 +292,6 @@ def test_words_of_engineers_are_not_on_the_pages(desk: Desk, office: Office) -> 
     for path in (
         *("/", "/people", "/people/1", "/messages/1", "/messages/1/again", "/account"),
         *("/upcoming", "/pause"),
-        *("/health", "/settings", "/people/1/asked"),
+        *("/health", "/settings", "/certificate", "/people/1/asked"),
     ):
         assert banned.findall(text_of(browser.get(path)).replace("1416", "")) == [], path
