@@ -3,13 +3,14 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from ledger.engine import chunks
 from ledger.events import known_events
 from ledger.records import IS_HERE
-from ledger.tables import UNFINISHED_ACTIONS, actions, events, records
+from ledger.tables import UNFINISHED_ACTIONS, actions, events, records, reports
 from schemas.actions import ActionState
 from schemas.entity import Entity
 from schemas.events import EventKind, course_completed_key
@@ -30,6 +31,64 @@ def done_by_template(
         .group_by(actions.c.kind, actions.c.template)
     )
     return {(row.kind, row.template): row.number for row in rows}
+
+
+def done_by_rule(connection: Connection, kind: str, since: datetime) -> dict[str, int]:
+    """Return how many actions of a kind were done since then, by rule."""
+    rows = connection.execute(
+        select(actions.c.rule, func.count().label("number"))
+        .where(
+            actions.c.finished_at >= since,
+            actions.c.state == ActionState.DONE,
+            actions.c.kind == kind,
+        )
+        .group_by(actions.c.rule)
+    )
+    return {row.rule: row.number for row in rows}
+
+
+def done_by_report(connection: Connection, since: datetime) -> dict[str, int]:
+    """Return how many digests, summaries and alerts were sent since then, by name."""
+    rows = connection.execute(
+        select(reports.c.name, func.count().label("number"))
+        .where(reports.c.finished_at >= since, reports.c.state == ActionState.DONE)
+        .group_by(reports.c.name)
+    )
+    return {row.name: row.number for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSince:
+    """How many actions for members are held, to how many people, and who would get most."""
+
+    number: int
+    people: int
+    busiest_id: int | None
+    most: int
+
+
+def held_since(connection: Connection, kind: str, reason: Reason, since: datetime) -> HeldSince:
+    """Return how many actions of a kind were planned since then and are held for this reason."""
+    number: Any = func.count()
+    by_person = (
+        select(actions.c.coworker_id, number.label("number"))
+        .where(
+            actions.c.planned_at >= since,
+            actions.c.kind == kind,
+            actions.c.state == ActionState.HELD,
+            actions.c.reason == reason,
+            actions.c.audience.is_(None),
+        )
+        .group_by(actions.c.coworker_id)
+        .subquery()
+    )
+    total = connection.execute(select(func.sum(by_person.c.number), func.count(by_person.c.number)))
+    emails, people = total.one()
+    most = select(by_person).order_by(by_person.c.number.desc(), by_person.c.coworker_id).limit(1)
+    busiest = connection.execute(most).one_or_none()
+    if busiest is None:
+        return HeldSince(0, 0, None, 0)
+    return HeldSince(int(emails), people, busiest.coworker_id, busiest.number)
 
 
 def skipped_by_reason(

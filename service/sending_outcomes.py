@@ -1,30 +1,57 @@
-"""What would happen to held and waiting emails: sent now, later, or not, and why."""
+"""What a change to sending would do to held and waiting emails, and what it needs first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ledger.controls import resumption, sending_of
-from ledger.engine import Connection
+from ledger.controls import Sending, change_mode, resumption, sending_of
+from ledger.engine import Connection, Engine, lock_decisions, writing
+from ledger.interventions import held_by_reason
 from ledger.outbox import open_actions, read_actions
-from schemas.actions import ActionState
+from schemas.actions import ActionState, Mode
 from schemas.reasons import Reason
+from schemas.settings import Settings
 from workers.deliver.context import SendSetup
 from workers.deliver.forecast import Expected, forecast
 
 
 @dataclass(frozen=True, slots=True)
 class SendingOutcomes:
-    """What a change to sending would do: to emails decided again, and to those that stay held."""
+    """What a change to sending would do: to emails decided again, and to those that stay held.
+
+    `beyond` is how many more would be decided again that were not looked at.
+    """
 
     expected: Sequence[Expected]
     kept: dict[Reason, list[int]]
+    beyond: int = 0
+
+
+def missing_to_send(settings: Settings) -> list[str]:
+    """Return the names of the settings that sending needs and that are not set."""
+    needed = (("COURSEBELL_SMTP_URL", settings.smtp), ("COURSEBELL_MAIL_FROM", settings.mail_from))
+    return [name for name, value in needed if value is None]
+
+
+def set_mode(engine: Engine, mode: Mode, who: str, now: datetime) -> Sending:
+    """Change the mode. Raises `LedgerUnavailable`."""
+    with writing(engine) as connection:
+        # An email that is decided at this moment is either held first or sees the new mode.
+        lock_decisions(connection)
+        return change_mode(connection, mode, who, now)
 
 
 def outcomes_by_sending(
-    connection: Connection, setup: SendSetup, now: datetime, coworker_id: int | None = None
+    connection: Connection,
+    setup: SendSetup,
+    now: datetime,
+    coworker_id: int | None = None,
+    most: int | None = None,
 ) -> SendingOutcomes:
-    """Return what a change to sending would do now, to all emails or those of one person."""
+    """Return what a change to sending would do now, to all emails or those of one person.
+
+    Of more than `most` emails that would be decided again, the first are looked at.
+    """
     decided = resumption(connection, now)
     kept = {reason: ids for reason, ids in decided.items() if reason is not None}
     due_or_open = [*decided[None], *open_actions(connection, coworker_id)]
@@ -34,7 +61,8 @@ def outcomes_by_sending(
         if coworker_id in {None, one.coworker_id}
     ]
     started_at = sending_of(connection).started_at or now
-    return SendingOutcomes(forecast(connection, setup, wanted, now, started_at), kept)
+    expected = forecast(connection, setup, wanted[:most], now, started_at)
+    return SendingOutcomes(expected, kept, len(wanted) - len(expected))
 
 
 def goes_now(expected: Expected, now: datetime) -> bool:
@@ -52,6 +80,17 @@ def counted(outcomes: SendingOutcomes, now: datetime) -> dict[str, dict[str, int
     for kept, ids in outcomes.kept.items():
         if ids:
             numbers["held"][kept] = numbers["held"].get(kept, 0) + len(ids)
+    return numbers
+
+
+def numbers_by_sending(
+    connection: Connection, outcomes: SendingOutcomes, now: datetime
+) -> dict[str, dict[str, int]]:
+    """Return the numbers of `counted`, with what is held for other reasons than observing."""
+    numbers = counted(outcomes, now)
+    for reason, number in held_by_reason(connection).items():
+        if reason is not Reason.OBSERVE:
+            numbers["held"][reason] = numbers["held"].get(reason, 0) + number
     return numbers
 
 

@@ -1,16 +1,14 @@
 """Commands about the emails themselves: `preview`, `test` and `templates`."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from ledger.engine import Engine, reading
-from ledger.stories import ActionView, EventView, history_of
+from ledger.stories import ActionView, EventView
 from schemas.actions import ActionState
 from schemas.errors import DeliveryRefused, DeliveryUnavailable, DeliveryUnknown
-from schemas.events import ONCE, EventKind
 from service.cli.common import (
     OUT_OF_REACH,
     as_json,
@@ -28,15 +26,22 @@ from service.cli.history_lines import STATES, explained
 from service.cli.main import Commands
 from service.cli.selection import NOT_DONE, known_course, known_person
 from service.cli.simulate import imagined_lines
+from service.email_examples import (
+    WantedEmail,
+    earlier_events,
+    email_action,
+    emails_of,
+    expected_now,
+    read_example,
+)
 from workers.actions.base import Checkpoints, Prepared
-from workers.actions.email import KIND, TEMPLATES
-from workers.actions.email.action import EmailAction
+from workers.actions.email import TEMPLATES
 from workers.actions.email.message import read_message
 from workers.actions.email.own_words import read_wording
 from workers.deliver.context import SendSetup
-from workers.deliver.example import Example, example_of
+from workers.deliver.example import Example
 from workers.deliver.forecast import make_send_setup
-from workers.deliver.simulation import Imagined, imagine
+from workers.deliver.simulation import Imagined
 from workers.languages import language_codes, untranslated
 
 _UNTRANSLATED = 1
@@ -85,8 +90,9 @@ def preview(  # noqa: PLR0913 - one argument for each option
         setup = make_send_setup(settings)
         example = _example(engine, setup, template, who, course, language)
         prepared = _prepared(setup, example, None)
-        earlier = _earlier(engine, example)
-        expected = None if earlier else _expected(engine, setup, example)
+        with reading(engine) as connection:
+            earlier = earlier_events(connection, example)
+        expected = None if earlier else expected_now(engine, setup, example)
     files = _written_files(folder or Path("preview"), template, prepared)
     if as_json:
         print_json(
@@ -176,25 +182,19 @@ def _example(  # noqa: PLR0913, PLR0917 - which email, about whom, and in which 
     with reading(engine) as connection:
         coworker_id = known_person(connection, who)
         course_id = None if course is None else known_course(connection, course)
-        found = example_of(
-            connection, setup, template, TEMPLATES[template], coworker_id, course_id, clock.now()
-        )
+        wanted = WantedEmail(template, coworker_id, course_id, language)
+        found = read_example(connection, setup, wanted, clock.now(), clock.new_id())
     if found is None:
         click.echo(
             "That person has no such enrolment here, or more than one; give --course.", err=True
         )
         raise SystemExit(NOT_DONE)
-    context = replace(found.context, action_key=f"example/{clock.new_id()}")
-    if language is not None:
-        context = replace(context, languages=(language,))
-    return replace(found, context=context)
+    return found
 
 
 def _prepared(setup: SendSetup, example: Example, address: str | None) -> Prepared:
     """Return the email, or as a test to another address; print why it cannot be written."""
-    action = setup.actions[KIND]
-    if not isinstance(action, EmailAction):
-        raise TypeError("another action is installed as `email`")
+    action = email_action(setup)
     try:
         if address is not None:
             return action.prepare_test(example.context, address)
@@ -202,29 +202,6 @@ def _prepared(setup: SendSetup, example: Example, address: str | None) -> Prepar
     except DeliveryRefused as error:
         click.echo(f"This email cannot be written: {error}.", err=True)
         raise SystemExit(NOT_DONE) from None
-
-
-def _earlier(engine: Engine, example: Example) -> list[EventView]:
-    """Return the events of this kind that were found and do not happen again."""
-    if example.rule is None or example.kind not in ONCE:
-        return []
-    context = example.context
-    with reading(engine) as connection:
-        found = history_of(connection, context.person.coworker_id)
-    wanted = (example.kind, context.course.record_id)
-    alike = [one for one in found if (one.kind, one.course_id) == wanted]
-    if example.kind is EventKind.ENROLMENT_REQUESTED:  # each enrolment asks anew
-        return [one for one in alike if one.course_member_id == context.enrolment.record_id]
-    return alike
-
-
-def _expected(engine: Engine, setup: SendSetup, example: Example) -> Imagined | None:
-    """Return what would follow if the event happened now; None if that cannot be imagined."""
-    if not example.can_be_imagined:
-        return None
-    context = example.context
-    whose = (context.person.coworker_id, context.course.record_id)
-    return imagine(engine, setup, example.kind, *whose, context.now)
 
 
 def _expected_lines(template: str, example: Example, expected: Imagined | None) -> Iterator[str]:
@@ -239,7 +216,7 @@ def _expected_lines(template: str, example: Example, expected: Imagined | None) 
 
 def _earlier_lines(template: str, event: EventView) -> Iterator[str]:
     yield f"{event.kind} happened at {local(event.happened_at)}, and does not happen again:"
-    emails = _emails_of(event, template)
+    emails = emails_of(event, template)
     if not emails:
         reason = event.reason
         yield f"  No email: {explained(reason) if reason else 'no rule that was on then sends it'}"
@@ -255,11 +232,6 @@ def _how_it_ended(email: ActionView) -> str:
     return f"{STATES[ActionState(email.state)]}{why}"
 
 
-def _emails_of(event: EventView, template: str) -> list[ActionView]:
-    """Return the emails of this template that an event led to, without those that were resent."""
-    return [one for one in event.actions if one.template == template and not one.was_resent]
-
-
 def _plain_earlier(template: str, event: EventView) -> dict[str, object]:
     """Return what came of an event for programs."""
     emails = [
@@ -271,7 +243,7 @@ def _plain_earlier(template: str, event: EventView) -> dict[str, object]:
             "reason": one.reason,
             "at": one.finished_at,
         }
-        for one in _emails_of(event, template)
+        for one in emails_of(event, template)
     ]
     return {"happened_at": event.happened_at, "reason": event.reason, "emails": emails}
 

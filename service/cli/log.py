@@ -144,4 +144,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "preferences": _preferences,
     "lift": _lifted,
     "user": _user,
+    "test-email": lambda detail: (
+        f"sent a test of the email {detail['template']} about coworker {detail['coworker_id']}"
+    ),
 }

@@ -2,14 +2,10 @@
 
 import click
 
-from ledger.controls import Sending, change_mode, sending_of
-from ledger.engine import Engine, lock_decisions, reading, writing
-from ledger.interventions import (
-    held_by_reason,
-)
+from ledger.controls import Sending, sending_of
+from ledger.engine import Engine, reading
 from schemas.actions import Mode
 from schemas.errors import ConfigurationError
-from schemas.reasons import Reason
 from schemas.settings import Settings
 from service.cli.common import (
     as_json,
@@ -23,7 +19,13 @@ from service.cli.common import (
     who_decides,
 )
 from service.cli.outcomes import count_lines, number_of
-from service.sending_outcomes import SendingOutcomes, counted, outcomes_by_sending
+from service.sending_outcomes import (
+    SendingOutcomes,
+    missing_to_send,
+    numbers_by_sending,
+    outcomes_by_sending,
+    set_mode,
+)
 from workers.deliver.forecast import make_send_setup
 from workers.preference_links import reaches_members
 
@@ -57,12 +59,7 @@ def mode(wanted: str | None, *, yes: bool, as_json: bool) -> None:
             if sending.mode is not Mode.SENDING:
                 numbers = _confirm_sending(engine, settings, yes=yes, as_json=as_json)
         if wanted is not None:
-            with writing(engine) as connection:
-                # An email that is decided at this moment is either held first or sees the new mode.
-                lock_decisions(connection)
-                sending = change_mode(
-                    connection, Mode(wanted), who_decides(), command_clock().now()
-                )
+            sending = set_mode(engine, Mode(wanted), who_decides(), command_clock().now())
     if as_json:
         shown = {"mode": sending.mode, "sending_started_at": sending.started_at}
         print_json(shown if numbers is None else shown | {"expected": numbers})
@@ -91,11 +88,7 @@ def _confirm_sending(
     now = command_clock().now()
     with reading(engine) as connection:
         outcomes = outcomes_by_sending(connection, make_send_setup(settings), now)
-        others = held_by_reason(connection)
-    numbers = counted(outcomes, now)
-    for reason, number in others.items():
-        if reason is not Reason.OBSERVE:
-            numbers["held"][reason] = numbers["held"].get(reason, 0) + number
+        numbers = numbers_by_sending(connection, outcomes, now)
     for line in _lines(outcomes, numbers):
         click.echo(line, err=as_json)
     sent = numbers["now"] | numbers["later"]
@@ -123,13 +116,6 @@ def _lines(outcomes: SendingOutcomes, numbers: dict[str, dict[str, int]]) -> lis
 
 
 def _check_can_send(settings: Settings) -> None:
-    missing = [
-        name
-        for name, value in (
-            ("COURSEBELL_SMTP_URL", settings.smtp),
-            ("COURSEBELL_MAIL_FROM", settings.mail_from),
-        )
-        if value is None
-    ]
+    missing = missing_to_send(settings)
     if missing:
         raise ConfigurationError([f"{name}: not set, but needed for sending" for name in missing])

@@ -94,8 +94,12 @@ def body(visit: Visit, action_id: int) -> Response:
         found = _read(visit, connection, action_id)
     if found is None or found.text is None or found.text.html is None:
         return _missing(visit)
-    html = _LINK.sub(r"\1 data-href=", found.text.html)
-    return Response(html, 200, _BODY_HEADERS, mimetype="text/html")
+    return text_page(found.text.html)
+
+
+def text_page(html: str) -> Response:
+    """Return the HTML of an email as a page for a frame, with links that lead nowhere."""
+    return Response(_LINK.sub(r"\1 data-href=", html), 200, _BODY_HEADERS, mimetype="text/html")
 
 
 def release(visit: Visit, action_id: int) -> Response:

@@ -38,7 +38,9 @@ from schemas.settings import Settings, is_loopback
 from service.desk.frame import DeskFrame
 from service.desk.inquiries import Inquiries
 from service.desk.languages import Times, ui_language
+from service.desk.lately import SentLately
 from service.desk.routes import PageRoute, is_same_site
+from service.desk.trial_sender import TrialSender
 from service.desk.trouble import ConditionWatch
 from service.desk.wording import Holding
 from service.limits import AddressLimit
@@ -74,6 +76,8 @@ class OperatorPages:
         self.inquiries = Inquiries(clock)
         self.wrong_addresses = AddressLimit(clock)
         self.wrong_names = AddressLimit(clock)
+        self.sent_lately = SentLately(engine, clock)
+        self.trials = TrialSender(clock)
 
     def answer(self, route: PageRoute, view: View, given: Mapping[str, Any]) -> Response:
         """Answer one request: open pages to all, others to those whose role allows it."""

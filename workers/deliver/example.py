@@ -12,7 +12,7 @@ from schemas.actions import HOST, NOTICE
 from schemas.entity import Entity
 from schemas.events import ABOUT_LESSONS, TIMED, Event, EventKind
 from schemas.records import Course, CourseMember, Lesson
-from schemas.rules import Rule, Stream
+from schemas.rules import Rule, Rules, Stream
 from workers.actions.base import ActionContext, Recipient
 from workers.decide.completion import counting_lessons, in_order, progress
 from workers.deliver.context import SendSetup, languages_of, still_there
@@ -48,10 +48,12 @@ def example_of(  # noqa: PLR0913, PLR0917 - which email, about whom, and when
     coworker_id: int,
     course_id: int | None,
     now: datetime,
+    by: Rule | None = None,
 ) -> Example | None:
     """Return an example of an email of this template, which `fits` these events.
 
-    None if it is unclear which of their courses it would be about, or a record is unknown.
+    It is that of the rule `by`, which may be off, or else of the first rule that sends it. None if
+    it is unclear which of their courses it would be about, or a record is unknown.
     """
     places = enrolments_of(connection, coworker_id, course_id)
     person = person_of(connection, coworker_id)
@@ -61,7 +63,7 @@ def example_of(  # noqa: PLR0913, PLR0917 - which email, about whom, and when
     course = still_there(record_of(connection, Entity.COURSE, member.course_id), Course)
     if course is None:
         return None
-    rule = next((one for one in setup.rules.rules if one.enabled and _sends(one, template)), None)
+    rule = by or first_rule(setup.rules, template)
     kind = rule.event if rule else _usual_event(template, fits)
     lessons, closed = lessons_of(connection, member.course_id)
     done = completions_of(connection, [member.record_id]).get(member.record_id, [])
@@ -99,8 +101,15 @@ def _other_recipient(connection: Connection, rule: Rule | None, course: Course) 
     return recipient_of(audience, None, host, rule)
 
 
-def _sends(rule: Rule, template: str) -> bool:
-    return template in {rule.template, *(step.template for step in rule.steps)}
+def first_rule(rules: Rules, template: str) -> Rule | None:
+    """Return the first rule that is on and sends this template, if one does."""
+    return next((one for one in rules.rules if one.enabled and template in templates_of(one)), None)
+
+
+def templates_of(rule: Rule) -> tuple[str, ...]:
+    """Return the templates that a rule sends, each once, in the order of its steps."""
+    named = (rule.template, *(step.template for step in rule.steps))
+    return tuple(dict.fromkeys(one for one in named if one is not None))
 
 
 def _usual_event(template: str, fits: frozenset[EventKind]) -> EventKind:

@@ -32,6 +32,7 @@ from workers.actions.base import (
 )
 from workers.actions.email import KIND, ONLY_PREFERENCES
 from workers.actions.email.branding import Branding
+from workers.actions.email.connection import SmtpTimeouts
 from workers.actions.email.content import LessonLine, LetterFacts
 from workers.actions.email.letter import Letter, Letters, ReportFrame, TemplateGap
 from workers.actions.email.letterhead import Letterhead
@@ -103,11 +104,14 @@ class EmailAction(Action):
         self.rate = rate
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Return the action as workers use it. `settings` has the secret key, if there is one."""
+    def from_settings(cls, settings: Settings, timeouts: SmtpTimeouts | None = None) -> Self:
+        """Return the action as workers use it. `settings` has the secret key, if there is one.
+
+        `timeouts` are others than those of workers.
+        """
         return cls(
             Letters(Branding.from_settings(settings), read_wording(settings)),
-            Mailer.from_settings(settings),
+            Mailer.from_settings(settings, timeouts=timeouts),
             Letterhead.from_settings(settings),
             CertificateIssuer.from_settings(settings),
             settings.mail_rate,

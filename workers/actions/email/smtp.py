@@ -100,7 +100,10 @@ class Mailer:
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, on_answer: Callable[[str, str], None] | None = None
+        cls,
+        settings: Settings,
+        on_answer: Callable[[str, str], None] | None = None,
+        timeouts: SmtpTimeouts | None = None,
     ) -> Self | None:
         """Return the mailer for these settings; None if no server is set."""
         if settings.smtp is None:
@@ -109,7 +112,7 @@ class Mailer:
         tokens = None if client is None else AccessTokens(client)
         signer = signer_of(settings)
         sign = None if signer is None else signer.signed
-        return cls(settings.smtp, on_answer=on_answer, tokens=tokens, sign=sign)
+        return cls(settings.smtp, timeouts=timeouts, on_answer=on_answer, tokens=tokens, sign=sign)
 
     def in_a_row(self) -> AbstractContextManager[None]:
         """Return a context in which emails share a connection. Outside of it, each has its own."""
