@@ -23,7 +23,7 @@ from schemas.reasons import (
 )
 from service.cli.status import Condition, Snapshot, snapshot, status_lines
 from service.desk.certificate import shown_comparison
-from service.desk.trouble import trouble_sentence
+from service.desk.trouble import SHOWN_ONE_BY_ONE, trouble_sentence
 from service.desk.visit import Visit
 from service.desk.wording import words
 from workers.decide.monitoring import Signal
@@ -121,8 +121,10 @@ def show(visit: Visit) -> Response:
 def _areas(visit: Visit, condition: Condition, found: Snapshot) -> Iterator[PartShown]:
     wrong: dict[str, list[str]] = {}
     for need in condition.needs:
-        part = _PART_OF.get(need.code, _SENDING)
-        wrong.setdefault(part, []).append(trouble_sentence(visit.times, need))
+        text = trouble_sentence(visit.times, need)
+        if need.code in SHOWN_ONE_BY_ONE:
+            text = visit.language.say("Some emails failed or wait for you. Today lists them.")
+        wrong.setdefault(_PART_OF.get(need.code, _SENDING), []).append(text)
     well = {
         _RECEIVING: _received(visit, condition),
         _FETCHING: _fetched(visit, found),

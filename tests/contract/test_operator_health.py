@@ -148,6 +148,7 @@ def test_the_engineer_reads_what_coursebell_status_prints(desk: Desk, office: Of
     assert len(needs) >= 2
     for line in needs:
         assert " ".join(line.split()) in seen
+    assert "Look here Sending Some emails failed or wait for you. Today lists them." in seen
     assert "compare COURSEBELL_HOOK_SECRETS with the shared secret at Nexudus" in seen
     assert "1 Failed The mail server refused it" in seen
     other = text_of(office.signed_in(Role.OPERATE, "Mina Park").get("/health"))
