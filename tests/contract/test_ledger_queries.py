@@ -9,8 +9,10 @@ from ledger.events import note_reason, store_events
 from ledger.outbox import begin_action, settle_action
 from ledger.people import accept_person
 from ledger.queries import count_totals
+from ledger.report_queries import HeldSince, done_by_report, done_by_rule, held_since
 from ledger.stories import history_of
-from schemas.actions import Outcome
+from ledger.tables import actions
+from schemas.actions import ActionState, Outcome
 from schemas.reasons import Reason
 from schemas.records import Coworker
 from tests.contract.ledger_rig import (
@@ -117,6 +119,24 @@ def test_totals_count_everything(ledger_engine: Engine) -> None:
     }
     assert counted.events_without_action == {"before-start": 1}
     assert counted.oldest_due_at == at(-5)
+
+
+def test_what_was_sent_is_counted_by_rule_and_what_is_held_by_person(ledger_engine: Engine) -> None:
+    sent_one(ledger_engine)
+    for lesson, coworker_id in ((1, JOEL), (2, JOEL), (3, ANA)):
+        event = lesson_done(lesson, coworker_id=coworker_id)
+        decide(ledger_engine, event, plan_for(event, rule="two"))
+    with writing(ledger_engine) as connection:
+        held = {"state": ActionState.HELD, "reason": Reason.OBSERVE}
+        connection.execute(actions.update().where(actions.c.rule == "two").values(**held))
+    with reading(ledger_engine) as connection:
+        assert done_by_rule(connection, "email", NOW) == {"one": 1}
+        assert done_by_rule(connection, "email", at(60)) == {}
+        assert done_by_report(connection, NOW) == {}
+        found = held_since(connection, "email", Reason.OBSERVE, NOW)
+        assert found == HeldSince(3, 2, JOEL, 2)
+        later = held_since(connection, "email", Reason.OBSERVE, at(60))
+        assert later == HeldSince(0, 0, None, 0)
 
 
 def test_activity_is_listed_once_with_names(ledger_engine: Engine) -> None:
