@@ -69,11 +69,12 @@ def completions_of(
                 records.c.entity == Entity.COMPLETED_LESSON,
                 records.c.course_member_id.in_(some),
                 records.c.gone_at.is_(None),
-                records.c.created_at.is_not(None),
-                records.c.lesson_id.is_not(None),
             )
         )
         for row in rows:
+            # Not a condition: SQLite would read all that have been created instead of these.
+            if row.created_at is None or row.lesson_id is None:
+                continue
             found.setdefault(row.course_member_id, []).append((row.created_at, row.lesson_id))
     return found
 

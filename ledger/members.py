@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import islice
 
 from sqlalchemy import Connection, Select, exists, or_, select
 
@@ -21,8 +22,10 @@ class ListedMember:
     full_name: str
 
 
-def members_by_name(connection: Connection, part: str) -> list[ListedMember]:
-    """Return all members of enrolments whose name contains this, by Id.
+def members_by_name(
+    connection: Connection, part: str, most_read: int | None = None
+) -> list[ListedMember]:
+    """Return the members of enrolments whose name contains this, by Id: all, or so many.
 
     Members whose enrolments are all gone are included only if they have an event. Names are
     compared by `folded`.
@@ -36,8 +39,8 @@ def members_by_name(connection: Connection, part: str) -> list[ListedMember]:
         .where(may_contain(connection, records.c.full_name, wanted), or_(IS_HERE, happened))
         .execution_options(yield_per=1_000)
     )
-    found = {row.coworker_id: row.full_name for row in rows if wanted in folded(row.full_name)}
-    return [ListedMember(*one) for one in found.items()]
+    named = ((row.coworker_id, row.full_name) for row in rows if wanted in folded(row.full_name))
+    return [ListedMember(*one) for one in dict(islice(named, most_read)).items()]
 
 
 def members_of_course(connection: Connection, course_id: int, most: int) -> list[ListedMember]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
@@ -176,10 +177,11 @@ def people_by_email(connection: Connection, email: str) -> list[Person]:
     return _people_of(connection, [coworker_id for coworker_id, _ in found])
 
 
-def people_by_name(connection: Connection, part: str) -> list[Person]:
+def people_by_name(connection: Connection, part: str, most_read: int | None = None) -> list[Person]:
     """Return up to 20 people with this in their name, or in their address before the @.
 
-    Compared by `folded`. The database leaves out most names that do not match.
+    Compared by `folded`. The database leaves out most names that do not match. With `most_read`
+    the search ends after so many matches, and the 20 are the first by name of those.
     """
     wanted = folded(part)
     if not wanted:
@@ -191,6 +193,7 @@ def people_by_name(connection: Connection, part: str) -> list[Person]:
         lambda name, address: (
             wanted in folded(name) or wanted in folded((address or "").rpartition("@")[0])
         ),
+        most_read,
     )
     found.sort(key=lambda one: (folded(one[1]), one[0]))
     return _people_of(connection, [coworker_id for coworker_id, _ in found[:_MOST_FOUND]])
@@ -225,9 +228,12 @@ def may_contain(
 
 
 def _people_who(
-    connection: Connection, where: ColumnElement[bool], fits: Callable[[str, str | None], bool]
+    connection: Connection,
+    where: ColumnElement[bool],
+    fits: Callable[[str, str | None], bool],
+    most: int | None = None,
 ) -> list[tuple[int, str]]:
-    """Return Id and name of the people whose name and address match, by Id.
+    """Return Id and name of the people whose name and address match, by Id; at most so many.
 
     Reads the names and addresses that meet `where`, a thousand at a time.
     """
@@ -237,13 +243,14 @@ def _people_who(
         .order_by(people.c.coworker_id)
         .execution_options(yield_per=1_000)
     )
-    return [(row.coworker_id, row.full_name) for row in rows if fits(row.full_name, row.email)]
+    found = ((row.coworker_id, row.full_name) for row in rows if fits(row.full_name, row.email))
+    return list(islice(found, most))
 
 
 def _people_of(connection: Connection, coworker_ids: list[int]) -> list[Person]:
     """Return these people in this order."""
-    found = (person_of(connection, coworker_id) for coworker_id in coworker_ids)
-    return [one for one in found if one is not None]
+    found = persons_of(connection, coworker_ids)
+    return [found[one] for one in coworker_ids if one in found]
 
 
 def names_of(connection: Connection, coworker_ids: Collection[int]) -> dict[int, str]:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, select
 from ledger.engine import chunks
 from ledger.members import names_of_members
 from ledger.people import names_of
-from ledger.tables import action_events, actions, attempts, copies, events, records
+from ledger.tables import RARER_EVENTS, action_events, actions, attempts, copies, events, records
 from schemas.entity import Entity
 from schemas.events import EventKind
 
@@ -111,6 +111,8 @@ def newest_events(
         wanted = wanted.where(events.c.id < before)
     if kind is not None:
         wanted = wanted.where(events.c.kind == kind)
+    if kind not in {None, EventKind.LESSON_COMPLETED}:
+        wanted = wanted.where(RARER_EVENTS)  # finished lessons are frequent enough without
     return _titled(connection, _views(connection, connection.execute(wanted).all()))
 
 

@@ -156,9 +156,11 @@ class Web:
     writer: GroupWriter
     wakeup: Wakeup
     refusals: Refusals
+    close_desk: Callable[[], None]
 
     def close(self) -> None:
         """Write what is pending, and end the threads."""
+        self.close_desk()
         self.writer.close()
         self.wakeup.close()
         self.refusals.close()
@@ -239,10 +241,11 @@ def make_web(
     app.register_blueprint(preference_routes(settings, engine, clock))
     wrong_codes = AddressLimit(clock)
     app.register_blueprint(certificate_routes(settings, engine, wrong_codes.count))
-    app.register_blueprint(desk_routes(settings, engine, clock, lambda: wakeup.wake(OUTBOX_SWEEP)))
+    desk, close_desk = desk_routes(settings, engine, clock, lambda: wakeup.wake(OUTBOX_SWEEP))
+    app.register_blueprint(desk)
     app.register_error_handler(CoursebellError, _answer_error(refusals))
     app.register_error_handler(HTTPException, _answer_http_error)
-    return Web(app, settings, engine, writer, wakeup, refusals)
+    return Web(app, settings, engine, writer, wakeup, refusals, close_desk)
 
 
 def _answer_error(

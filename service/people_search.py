@@ -34,11 +34,14 @@ class PersonMatch:
     just_asked: bool = False
 
 
-def matching_people(connection: Connection, who: str) -> list[PersonMatch]:
+def matching_people(
+    connection: Connection, who: str, most_read: int | None = None
+) -> list[PersonMatch]:
     """Return the known people who match.
 
     `who` is an address or part of one with the @, the Id of a coworker, or part of a name or of an
     address before the @. If it is the whole name or address of some, only those are returned.
+    With `most_read` a name that fits many is not searched to the end.
     """
     if "@" in who:
         found = people_by_email(connection, who) or people_by_address_part(connection, who)
@@ -47,7 +50,7 @@ def matching_people(connection: Connection, who: str) -> list[PersonMatch]:
     known = None if coworker_id is None else known_person(connection, coworker_id)
     if known is not None:
         return [known]
-    named = _by_name(connection, who)
+    named = _by_name(connection, who, most_read)
     return [one for one in named if folded(who) == folded(one.full_name)] or named
 
 
@@ -56,23 +59,20 @@ def is_ambiguous(found: list[PersonMatch]) -> bool:
     return len(found) > 1 and len({folded(one.email or str(one.coworker_id)) for one in found}) > 1
 
 
-def _by_name(connection: Connection, typed: str) -> list[PersonMatch]:
+def _by_name(connection: Connection, typed: str, most_read: int | None) -> list[PersonMatch]:
     """Return the people who were read or only listed, each once, sorted by name."""
-    found = {one.coworker_id: _read(one) for one in people_by_name(connection, typed)}
-    listed = {
-        one.coworker_id: one.full_name
-        for one in members_by_name(connection, typed)
-        if one.coworker_id not in found
-    }
-    people = persons_of(connection, listed)
-    for coworker_id, name in listed.items():
-        found[coworker_id] = (
-            _read(people[coworker_id])
-            if coworker_id in people
-            else PersonMatch(coworker_id, name, None, was_read=False)
-        )
-    in_order = sorted(found.values(), key=lambda one: (folded(one.full_name), one.coworker_id))
-    return in_order[:_MOST_FOUND]
+    read = {one.coworker_id: one for one in people_by_name(connection, typed, most_read)}
+    names = {
+        one.coworker_id: one.full_name for one in members_by_name(connection, typed, most_read)
+    } | {one.coworker_id: one.full_name for one in read.values()}
+    first = sorted(names.items(), key=lambda one: (folded(one[1]), one[0]))[:_MOST_FOUND]
+    read |= persons_of(connection, [one for one, _ in first if one not in read])
+    return [
+        _read(read[coworker_id])
+        if coworker_id in read
+        else PersonMatch(coworker_id, name, None, was_read=False)
+        for coworker_id, name in first
+    ]
 
 
 def known_person(connection: Connection, coworker_id: int) -> PersonMatch | None:

@@ -24,6 +24,8 @@ PENDING_ACTIONS = text("state IN ('planned', 'waiting')")
 WAITING_ACTIONS = text("state = 'waiting'")
 PERFORMING_ACTIONS = text("state = 'performing'")
 UNDECIDED_ACTIONS = text("state IN ('held', 'unknown', 'failed')")  # may need a person
+RARER_EVENTS = text("kind != 'lesson_completed'")
+REPEATING_ACTIONS = text("resend_of IS NOT NULL")
 WAITING_TIMERS = text("state = 'waiting'")
 
 # An event.
@@ -42,6 +44,7 @@ events = Table(
     word("reason"),  # why it led to no action; None when it led to one
     Index("events_of_coworker", "coworker_id", "happened_at"),
     Index("events_happened", "happened_at"),
+    partial_index("events_of_kind", "kind", "id", where=RARER_EVENTS),
     Index("events_found_on_course", "course_id", "kind", "found_at"),
     Index("events_found", "found_at"),
 )
@@ -121,7 +124,8 @@ actions = Table(
     Index("actions_happened", "happened_at"),
     Index("actions_finished", "finished_at"),
     Index("actions_planned", "planned_at"),
-    Index("actions_resend_of", "resend_of", unique=True),
+    # Without those that repeat none: SQLite would search for them by it, which are nearly all.
+    Index("actions_resend_of", "resend_of", unique=True, sqlite_where=REPEATING_ACTIONS),
 )
 
 # Which events an action is about. A rule uses an event only once; for a resend, `rule` is `resend:`

@@ -95,7 +95,7 @@ class GroupedFailures:
 def show(visit: Visit) -> Response:
     """Show whether each part works."""
     pages = visit.pages
-    condition = pages.watch.condition()
+    condition = pages.watch.settled()
     with reading(pages.engine) as connection:
         found = snapshot(connection, pages.settings, condition)
         since = undecided_since(connection)

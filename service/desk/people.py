@@ -17,6 +17,7 @@ _LONGEST_QUERY = 200
 _MOST_RECENT = 50
 _MOST_COURSES = 10
 _MOST_MEMBERS = 100
+_MOST_READ = 200  # matches after which a search ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def show(visit: Visit) -> Response:
             title = course_titles(connection).get(course_id)
             found = _on_course(connection, course_id)
             return visit.page("people.html", typed="", people=found, courses=[], course=title)
-        found = matching_people(connection, typed) if typed else _recent(connection)
+        found = matching_people(connection, typed, _MOST_READ) if typed else _recent(connection)
         courses = list(_courses(connection, typed)) if typed else []
     if typed and len(found) == 1 and not courses:
         return visit.see_other(f"/people/{found[0].coworker_id}")

@@ -88,8 +88,11 @@ def is_desk_path(path: str) -> bool:
 
 def desk_routes(
     settings: Settings, engine: Engine, clock: Clock, wake: Callable[[], object]
-) -> Blueprint:
-    """Return the routes; `wake` wakes workers after something became due."""
+) -> tuple[Blueprint, Callable[[], None]]:
+    """Return the routes, and what to call before the ledger is closed.
+
+    `wake` wakes workers after something became due.
+    """
     routes = Blueprint("desk", __name__)
     views = _Views(settings, engine, clock, wake)
 
@@ -116,7 +119,7 @@ def desk_routes(
         _log.error("desk.fault", error="" if cause is None else frames_of(cause))
         return views.pages.broken()
 
-    return routes
+    return routes, views.close
 
 
 def is_same_site(settings: Settings) -> bool:
@@ -154,6 +157,11 @@ class _Views:
                 make = resolve_name("service.desk.visit:OperatorPages")
                 self._pages = cast("OperatorPages", make(*self._made_from))
             return self._pages
+
+    def close(self) -> None:
+        """Wait for what the pages do in the background."""
+        if self._pages is not None:
+            self._pages.watch.close()
 
     def view(self, route: PageRoute) -> Callable[..., Response]:
         """Return the view function of a route."""

@@ -59,7 +59,8 @@ def show(visit: Visit) -> Response:
         older=lines[-1].titled.event.event_id if len(found) > _MOST_EVENTS else None,
         kind=kind,
         is_newest=before is None,
-        last_at=condition.monitoring.silence.last_at,
+        is_looking=condition is None,
+        has_history=condition is not None and condition.monitoring.silence.last_at is not None,
     )
 
 

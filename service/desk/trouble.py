@@ -1,20 +1,26 @@
 """What is wrong with the service itself, in words for an operator.
 
-It is computed at most every half minute, since it asks all parts and counts many rows.
+It is looked at again at most every half minute, since that asks all parts and counts many rows.
 """
 
 import threading
 from datetime import timedelta
 
+import structlog
+
 from ledger.clock import Clock
 from ledger.engine import Engine
+from schemas.errors import LedgerUnavailable, frames_of
 from schemas.settings import Settings
 from service.cli.status import Condition, condition_now
 from service.desk.languages import Times
 from service.desk.wording import words
 from workers.attention import Need
 
+_log = structlog.get_logger("desk")
+
 _KEPT_FOR = timedelta(seconds=30)
+_PATIENCE_S = 0.05
 # The emails themselves are listed one by one.
 SHOWN_ONE_BY_ONE = frozenset({"held", "unknown", "failed", "restored"})
 _SENTENCES = {
@@ -43,7 +49,10 @@ _SENTENCES = {
 
 
 class ConditionWatch:
-    """Returns the present condition, computed at most every half minute."""
+    """Returns what was found last, and looks again in the background once that is old.
+
+    A look takes a second or two in a large ledger, and no page waits for one that long.
+    """
 
     def __init__(self, settings: Settings, engine: Engine, clock: Clock) -> None:
         self._settings = settings
@@ -51,18 +60,57 @@ class ConditionWatch:
         self._clock = clock
         self._lock = threading.Lock()
         self._last: Condition | None = None
+        self._looking: threading.Thread | None = None
 
-    def condition(self) -> Condition:
-        """Return what was found at most half a minute ago. Raises `LedgerUnavailable`."""
+    def condition(self) -> Condition | None:
+        """Return the condition as it was found last; None while the first look lasts."""
+        now = self._clock.now()
         with self._lock:
-            now = self._clock.now()
-            if self._last is None or not self._last.at <= now < self._last.at + _KEPT_FOR:
-                self._last = condition_now(self._settings, self._engine, now)
-            return self._last
+            last = self._last
+            is_old = last is None or not last.at <= now < last.at + _KEPT_FOR
+            if is_old and self._looking is None:
+                self._looking = threading.Thread(target=self._look_again, daemon=True)
+                self._looking.start()
+            looking = self._looking
+        if is_old and looking is not None:
+            looking.join(_PATIENCE_S)
+        return self._last
+
+    def settled(self) -> Condition:
+        """Return the condition, and wait for it if it was never looked at.
+
+        Raises:
+            LedgerUnavailable: the ledger cannot be read.
+        """
+        found = self.condition()
+        if found is None:
+            self.close()
+            found = self._last
+        if found is None:
+            found = condition_now(self._settings, self._engine, self._clock.now())
+        return found
+
+    def close(self) -> None:
+        """Wait for the look that is under way, which uses the ledger."""
+        looking = self._looking
+        if looking is not None:
+            looking.join()
+
+    def _look_again(self) -> None:
+        try:
+            self._last = condition_now(self._settings, self._engine, self._clock.now())
+        except LedgerUnavailable as error:
+            _log.error("desk.unavailable", error=str(error))
+        except Exception as error:  # noqa: BLE001 - the next page starts another look
+            _log.error("desk.fault", error=frames_of(error))
+        finally:
+            self._looking = None
 
 
-def trouble_sentences(times: Times, condition: Condition) -> list[str]:
+def trouble_sentences(times: Times, condition: Condition | None) -> list[str]:
     """Return a sentence for each thing that is wrong, apart from emails that need a person."""
+    if condition is None:
+        return []
     found = [
         trouble_sentence(times, one) for one in condition.needs if one.code not in SHOWN_ONE_BY_ONE
     ]
