@@ -63,7 +63,7 @@ class ConditionWatch:
         self._looking: threading.Thread | None = None
 
     def condition(self) -> Condition | None:
-        """Return the condition as it was found last; None while the first look lasts."""
+        """Return the condition as it was found last; None until that was looked at once."""
         now = self._clock.now()
         with self._lock:
             last = self._last

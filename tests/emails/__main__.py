@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.emails.client_support import unlisted, unneeded
+from tests.emails.desk_pages import desk_pages
 from tests.emails.gate import NoBrowser, as_page, check_pages, run_in_browser
 from tests.emails.member_pages import member_pages
 from tests.emails.people import ORDINARY, PEOPLE, EmailCase, email_case, every_case
@@ -56,7 +57,7 @@ def check_all(languages: Sequence[str]) -> bool:
     """Check all in these languages, print what is wrong, and return whether nothing is."""
     began = time.monotonic()
     cases = [*every_case(languages), *every_report(languages)]
-    pages = member_pages(languages)
+    pages = [*member_pages(languages), *desk_pages()]
     result = check_pages([*map(as_page, cases), *pages])
     wrong = [f"{one.page}, {one.view}: {one.check}: {one.detail}" for one in result.faults]
     wrong += unlisted(result.gaps)

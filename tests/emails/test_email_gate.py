@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.emails.client_support import LACKING, PARTLY, unlisted, unneeded
+from tests.emails.desk_pages import desk_pages
 from tests.emails.gate import (
     CheckedPage,
     GateResult,
@@ -30,6 +31,7 @@ from workers.languages import ENGLISH, language_codes
 # The sample takes a quarter of a minute on two quiet cores.
 pytestmark = pytest.mark.timeout(600)
 FULLEST = "lesson-finished"  # has a list, a bar, a button and the names of all that is named
+DESK_SAMPLE = {"/", "/people/1", "/messages/4", "/messages/6/again", "wrong password"}
 PAGE_LANGUAGES = ("de", "ar")  # German has the longest words, Arabic runs from right to left
 
 
@@ -47,7 +49,7 @@ def sample_cases() -> tuple[EmailCase, ...]:
 
 @functools.cache
 def sample_pages() -> tuple[CheckedPage, ...]:
-    return tuple(member_pages(PAGE_LANGUAGES))
+    return (*member_pages(PAGE_LANGUAGES), *desk_pages(DESK_SAMPLE))
 
 
 def _styled(style: str) -> Callable[[str], str]:

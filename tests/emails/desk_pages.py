@@ -1,0 +1,143 @@
+"""The pages of operators, in each state, as documents to open in a browser."""
+
+import re
+import tempfile
+from collections.abc import Collection, Iterator
+from datetime import timedelta
+from http import HTTPStatus
+from pathlib import Path
+
+from ledger.clock import SYSTEM_CLOCK
+from ledger.engine import writing
+from ledger.pauses import PauseScope, begin_pause
+from ledger.people import accept_person
+from ledger.tables import actions
+from schemas.actions import Mode
+from schemas.roles import Role
+from service.desk.routes import ROUTES
+from tests.contract.operator_rig import Browser, Office, opened
+from tests.contract.source_rig import HandClock
+from tests.contract.study_rig import HASH_KEY, Space, coworker, rules_of
+from tests.e2e.house import RULES
+from tests.emails.gate import CheckedPage
+from tests.servers.ready_ledgers import quick_engine, sqlite_copy
+
+_LONG = "Wolfeschlegelsteinhausenbergerdorff \N{HEBREW LETTER NUN}\N{HEBREW LETTER VAV}"
+_STYLE = re.compile(r'<link rel="stylesheet"[^>]*>')
+# What stands for the parts of paths; each exists in the ledger of `_happened`.
+_PARTS = {"coworker_id": "1", "action_id": "1", "pause_id": "1", "event_id": "1"}
+_NOT_PAGES = re.compile(r"/desk\.css|/sign-in|/welcome/.*|.*/body")
+
+
+def desk_pages(only: Collection[str] = ()) -> list[CheckedPage]:
+    """Return every page of operators over a ledger where much happened, and over an empty one.
+
+    `only` are the names of some, without the word before them.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        found = [*_of_much(Path(folder) / "much"), *_of_nothing(Path(folder) / "nothing")]
+    wanted = {f"desk {name}" for name in only}
+    assert wanted <= {one.name for one in found}
+    return [one for one in found if not wanted or one.name in wanted]
+
+
+def _of_much(folder: Path) -> Iterator[CheckedPage]:
+    folder.mkdir()
+    url = sqlite_copy(folder / "ledger.db")
+    space = Space(
+        quick_engine(url),
+        rules_of(RULES.read_text(encoding="utf-8")),
+        HandClock(SYSTEM_CLOCK.now()),
+    )
+    assert isinstance(space.clock, HandClock)
+    _happened(space)
+    given = {"COURSEBELL_SECRET_KEY": HASH_KEY, "COURSEBELL_RULES": str(RULES)}
+    with opened(folder, url, space.clock, **given) as office:
+        browser, looks = office.signed_in(), office.signed_in(Role.LOOK, "Otto Lind")
+        for path in _paths():
+            if browser.get(path).status_code == HTTPStatus.OK:
+                yield _page(office, browser, path)
+        for number in range(2, 7):
+            yield _page(office, browser, f"/messages/{number}")
+            yield _page(office, browser, f"/people/{number}")
+        yield _page(office, browser, "/messages/6/again")
+        yield _page(office, browser, "/people?q=person")
+        yield _page(office, browser, "/people?q=nobody")
+        yield _page(office, browser, "/people/77")
+        yield _page(office, looks, "/messages/1/again", "not allowed")
+        space.choose(Mode.OBSERVE)
+        yield _page(office, browser, "/", "observing")
+    space.engine.dispose()
+
+
+def _of_nothing(folder: Path) -> Iterator[CheckedPage]:
+    with opened(folder) as office:
+        yield _page(office, office.browser(), "/sign-in", "no account")
+        browser = office.signed_in()
+        for path in _paths():
+            if "<" not in path and "/1" not in path:
+                yield _page(office, browser, path, "empty")
+        stranger = office.browser()
+        yield _page(office, stranger, "/sign-in")
+        yield _page(office, stranger, office.link())
+        yield _page(office, stranger, "/welcome/none")
+        wrong = stranger.sign_in(password="wrong")
+        yield _document(office, stranger, "wrong password", wrong.text)
+        again = browser.post("/account/end", {"session": "abc", "intent": "Sign out there"})
+        yield _document(office, browser, "ask again", again.text)
+
+
+def _happened(space: Space) -> None:
+    """Let members study, so that there is an email in each state, and a pause."""
+    member = space.enrol(1)
+    space.work()
+    space.finish(member, 1, 2)
+    space.work()
+    for number in range(2, 6):
+        space.enrol(number)
+    space.look_up()
+    states = ("held", "too-old"), ("held", "paused"), ("unknown", "handover-unknown")
+    with writing(space.engine) as connection:
+        for number, (state, reason) in enumerate(states, 2):
+            changed = {"state": state, "reason": reason}
+            connection.execute(
+                actions.update().where(actions.c.coworker_id == number).values(**changed)
+            )
+        accept_person(
+            connection, coworker(2, full_name=_LONG, email="w@example.org"), space.clock.now()
+        )
+    space.mailer.answer("person6@example.org", "550 5.1.1 no such person")
+    space.enrol(6)
+    space.work()
+    with writing(space.engine) as connection:
+        begin_pause(
+            connection,
+            PauseScope.PERSON,
+            "3",
+            until=space.clock.now() + timedelta(days=3),
+            note="away",
+            who="Rita Sousa",
+            now=space.clock.now(),
+        )
+
+
+def _paths() -> list[str]:
+    found = [one.path for one in ROUTES if one.method == "GET" and one.role is not None]
+    return [
+        re.sub(r"<(?:int:)?(\w+)>", lambda part: _PARTS.get(part[1], part[0]), path)
+        for path in found
+        if not _NOT_PAGES.fullmatch(path)
+    ]
+
+
+def _page(office: Office, browser: Browser, path: str, state: str = "") -> CheckedPage:
+    answer = browser.get(path)
+    return _document(office, browser, f"{path} {state}".strip(), answer.text)
+
+
+def _document(office: Office, browser: Browser, name: str, html: str) -> CheckedPage:
+    """Return a page with its style sheet inside, so that it needs no server."""
+    del office
+    style = browser.get("/desk.css").text
+    inside = _STYLE.sub(lambda _: f"<style>{style}</style>", html)
+    return CheckedPage(f"desk {name}", html=inside, language="en", direction="ltr")

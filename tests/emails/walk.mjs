@@ -1,0 +1,54 @@
+/** Walks through pages as a person does, by the words they read, and prints what was seen as JSON. */
+import { job, withBrowser } from './browser.mjs';
+
+const PATIENCE_MS = 20_000;
+
+const byWords = (page, name) => page
+  .getByRole('button', { name, exact: true })
+  .or(page.getByRole('link', { name, exact: true }))
+  .first();
+
+const DO = {
+  open: (page, path) => page.goto(new URL(path, job.base).href),
+  fill: (page, label, value) => page.getByLabel(label, { exact: true }).fill(value),
+  tick: (page, label) => page.getByLabel(label).check(),
+  press: async (page, name) => {
+    await byWords(page, name).click();
+    await page.waitForLoadState();
+  },
+  // What happens at the service meanwhile: the browser keeps its page, and loses its session.
+  loseSession: (page) => page.context().clearCookies(),
+  see: (page, text) => page.getByText(text).first().waitFor(),
+  seeInEmail: (page, text) => page.frameLocator('iframe').getByText(text).first().waitFor(),
+  // With the keyboard alone: tab until what has these words has the focus, then press Enter.
+  type: async (page, name) => {
+    const words = () => page.evaluate(() => document.activeElement?.innerText?.trim() ?? '');
+    for (let times = 0; times < 100; times += 1) {
+      await page.keyboard.press('Tab');
+      if (await words() === name) {
+        await page.keyboard.press('Enter');
+        await page.waitForLoadState();
+        return;
+      }
+    }
+    throw new Error(`the keyboard does not reach ${name}`);
+  },
+};
+
+const seen = await withBrowser(async (browser) => {
+  const context = await browser.newContext({ locale: 'en-GB', javaScriptEnabled: job.scripts });
+  context.setDefaultTimeout(PATIENCE_MS);
+  await context.addCookies(job.cookies);
+  const page = await context.newPage();
+  for (const [what, ...words] of job.steps) {
+    try {
+      await DO[what](page, ...words);
+    } catch (error) {
+      const text = await page.locator('body').innerText();
+      throw new Error(`${what} ${words.join(', ')}: ${error.message}\n${page.url()}\n${text}`);
+    }
+  }
+  const text = await page.locator('main').innerText();
+  return { url: page.url(), text, cookies: await context.cookies() };
+});
+process.stdout.write(JSON.stringify(seen));
