@@ -24,6 +24,7 @@ from service.cli.common import command_clock, stop_on_signals
 from service.cli.demo_reports import begin_reports, plan_reports_now, zone_by_day
 from service.cli.migrate import prepare_ledger
 from service.cli.up import STOP_ORDER, broker_follower, running_broker, start_programs
+from service.cli.user import first_account_lines
 from workers.broker import BrokerUrlFile
 from workers.environment import load
 from workers.local.programs import last_lines, python_program
@@ -200,6 +201,8 @@ def demo(*, stay: bool) -> None:
             if stage is not None:
                 click.echo(f"The stand-in Nexudus:        {stage.page}")
                 click.echo(f"Its mailbox with the emails: {stage.mailbox}")
+                for line in first_account_lines(settings):
+                    click.echo(line)
                 play(stage, click.echo, stop, partial(plan_reports_now, settings, broker))
             if stage is not None and stay and not stop.is_set():
                 _print_hints(write_script(folder, environment), first_address(stage))
