@@ -134,7 +134,7 @@ def _not_ready(visit: Visit) -> Response:
 
 def _steps(visit: Visit, places: list[str]) -> Iterator[SetUpStep]:
     say, times, settings = visit.language.say, visit.times, visit.pages.settings
-    condition = visit.pages.watch.condition()
+    condition = visit.pages.watch.settled()
     reached = condition.parts.get("nexudus") == READY
     where = ", ".join([*places[:3], settings.zone])
     yield SetUpStep(
