@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from ledger.controls import REPORT_STATE, set_value, value_of
 from ledger.engine import chunks
-from ledger.interventions import AUTOMATIC, log_decision, note_each
+from ledger.interventions import AUTOMATIC, hold_actions, log_decision, note_each
 from ledger.tables import (
     OPEN_PAUSES,
     UNDECIDED_ACTIONS,
@@ -119,10 +119,22 @@ def begin_pause(  # noqa: PLR0913 - what, until when, why, who and when
     return _pause(row)
 
 
-def held_by(connection: Connection, ended: Collection[Pause]) -> list[int]:
-    """Return the ids of held emails that no pause would hold any more if these had ended."""
+def held_by(
+    connection: Connection, ended: Collection[Pause], *, most: int | None = None
+) -> list[int]:
+    """Return the ids of held emails that no pause would hold any more if these had ended.
+
+    At most so many, those planned first, if `most` is given.
+    """
     remaining = [one for one in open_pauses(connection) if one not in ended]
-    return list(connection.scalars(_held(ended, remaining)))
+    return list(connection.scalars(_held(ended, remaining).limit(most)))
+
+
+def count_held_by(connection: Connection, ended: Collection[Pause]) -> int:
+    """Return how many emails `held_by` returns."""
+    remaining = [one for one in open_pauses(connection) if one not in ended]
+    found = _held(ended, remaining).order_by(None).subquery()
+    return connection.scalar(select(func.count()).select_from(found)) or 0
 
 
 def open_among(connection: Connection, pause: Pause) -> int:
@@ -172,6 +184,26 @@ def end_pauses(
             detail["report_ids"] = freed_reports
         log_decision(connection, "resume", who, now, detail)
     return freed
+
+
+def keep_held(
+    connection: Connection, action_ids: Collection[int], who: str, now: datetime
+) -> list[int]:
+    """Let emails that a pause holds stay held until a person decides; return the ids of those.
+
+    The decision is logged. The caller holds `ledger.engine.lock_decisions`.
+    """
+    kept: list[int] = []
+    for some in chunks(action_ids):
+        is_paused = and_(
+            actions.c.id.in_(some),
+            actions.c.state == ActionState.HELD,
+            actions.c.reason == Reason.PAUSED,
+        )
+        kept += hold_actions(connection, Reason.ON_HOLD, is_paused, now)
+    if kept:
+        log_decision(connection, "hold", who, now, {"action_ids": kept})
+    return kept
 
 
 def reports_held_by(connection: Connection, ended: Collection[Pause]) -> list[int]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, select, true
 
 from ledger.engine import chunks
 from ledger.tables import (
@@ -100,6 +100,13 @@ def filtered_emails(
 
     Failed and unknown ones that were resent, or that a person closed, are left out.
     """
+    return emails_of(connection, filtered_ids(connection, wanted, states))
+
+
+def filtered_ids(
+    connection: Connection, wanted: EmailFilter, states: Collection[ActionState]
+) -> list[int]:
+    """Return the ids of the emails that `filtered_emails` returns."""
     again = actions.alias("later")
     is_sent_again = select(again.c.id).where(again.c.resend_of == actions.c.id).exists()
     needs_person = and_(actions.c.closed_at.is_(None), ~is_sent_again)
@@ -121,7 +128,52 @@ def filtered_emails(
         if wanted.action_ids:
             conditions.append(actions.c.id.in_(wanted.action_ids))
         found += connection.scalars(select(actions.c.id).where(*conditions))
-    return sorted(emails_of(connection, found), key=lambda one: one.action_id)
+    return sorted(found)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldGroup:
+    """How many emails are held for one reason, and about how many people.
+
+    `last_id` is the highest id, 0 if there is none, and `planned_at` when the earliest was planned.
+    """
+
+    number: int
+    people: int
+    last_id: int
+    planned_at: datetime | None
+
+
+def held_group(
+    connection: Connection, reason: Reason, only: Collection[int] | None = None
+) -> HeldGroup:
+    """Count the emails held for this reason, all or those among these few."""
+    counted = select(
+        func.count(),
+        func.count(actions.c.coworker_id.distinct()),
+        func.max(actions.c.id),
+        func.min(actions.c.planned_at),
+    )
+    is_held = _is_held(reason, only)
+    number, of_people, last_id, planned_at = connection.execute(counted.where(is_held)).one()
+    return HeldGroup(number, of_people, last_id or 0, planned_at)
+
+
+def first_held(
+    connection: Connection, reason: Reason, most: int, only: Collection[int] | None = None
+) -> list[EmailView]:
+    """Return the first emails held for this reason, of all or among these few."""
+    first = select(actions.c.id).where(_is_held(reason, only)).order_by(actions.c.id).limit(most)
+    return emails_of(connection, list(connection.scalars(first)))
+
+
+def _is_held(reason: Reason, only: Collection[int] | None) -> ColumnElement[bool]:
+    return and_(
+        UNDECIDED_ACTIONS,
+        actions.c.state == ActionState.HELD,
+        actions.c.reason == reason,
+        true() if only is None else actions.c.id.in_(only),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +197,18 @@ def next_emails(connection: Connection, until: datetime, most: int) -> NextEmail
     counted = select(func.count(), func.count(actions.c.coworker_id.distinct())).where(is_next)
     number, people_in_all = connection.execute(counted).one()
     emails = {one.action_id: one for one in emails_of(connection, ids)}
+    events_each = events_per_email(connection, ids)
+    return NextEmails([emails[one] for one in ids], events_each, number, people_in_all)
+
+
+def events_per_email(connection: Connection, action_ids: Collection[int]) -> dict[int, int]:
+    """Return how many events each of these few emails is about."""
     per_email = (
         select(action_events.c.action_id, func.count())
-        .where(action_events.c.action_id.in_(ids))
+        .where(action_events.c.action_id.in_(action_ids))
         .group_by(action_events.c.action_id)
     )
-    events_each = dict[int, int](connection.execute(per_email).all())
-    return NextEmails([emails[one] for one in ids], events_each, number, people_in_all)
+    return dict[int, int](connection.execute(per_email).all())
 
 
 def rules_in_use(connection: Connection) -> set[str]:

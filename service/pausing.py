@@ -7,7 +7,7 @@ from typing import Self
 
 from ledger.controls import sending_of
 from ledger.engine import Connection, Engine, lock_decisions, writing
-from ledger.interventions import skip_held
+from ledger.interventions import release_held, skip_held
 from ledger.outbox import read_actions
 from ledger.pauses import (
     Pause,
@@ -15,6 +15,7 @@ from ledger.pauses import (
     begin_pause,
     end_pauses,
     held_by,
+    keep_held,
     note_digest,
     open_among,
     open_pauses,
@@ -22,6 +23,8 @@ from ledger.pauses import (
     reports_held_by,
     skip_reports,
 )
+from schemas.actions import Mode
+from service.sending_outcomes import part_of
 from workers.deliver.context import SendSetup
 from workers.deliver.forecast import Expected, forecast
 
@@ -129,3 +132,69 @@ def end(
             skipped = skip_held(connection, held_by(connection, ended), who, now)
             skip_reports(connection, reports_held_by(connection, ended), now)
         return end_pauses(connection, ended, who, now), skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """What an operator chose of what waited for the end of a pause, by the ids of emails.
+
+    The `ticked` of those `shown` are sent even if they would be held as too old or too many.
+    `sends_rest`: those not shown too, if they are right. All others stay held; `drops`: they are
+    skipped.
+    """
+
+    ticked: frozenset[int]
+    shown: frozenset[int]
+    sends_rest: bool
+    sends_reports: bool
+    drops: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """How many of the emails that waited are sent if still right, stay held, and were skipped."""
+
+    sent: int
+    kept: int
+    dropped: int
+
+
+def end_reviewed(  # noqa: PLR0913, PLR0917 - which pause, what of it, by whom and when
+    engine: Engine, setup: SendSetup, ended: Pause, reviewed: Reviewed, who: str, now: datetime
+) -> Resumed | None:
+    """End a pause as reviewed, in one transaction; None if it is not open any more."""
+    with writing(engine) as connection:
+        lock_decisions(connection)
+        if ended not in open_pauses(connection):
+            return None
+        waited = Waited.of(connection, [ended])
+        emails = set(waited.emails)
+        ticked = emails & reviewed.ticked & reviewed.shown
+        rest = emails - reviewed.shown if reviewed.sends_rest else set()
+        others = emails - ticked - rest
+        if not reviewed.sends_reports:
+            skip_reports(connection, waited.reports, now)
+        if sending_of(connection).mode is Mode.SENDING:
+            release_held(connection, ticked, who, now)
+        over: set[int] = set()
+        if reviewed.drops:
+            skip_held(connection, others, who, now)
+        else:
+            # These are skipped with their own reason as soon as they are checked again.
+            over = _over(connection, setup, ended, others & reviewed.shown, now)
+            keep_held(connection, others - over, who, now)
+        end_pauses(connection, [ended], who, now)
+        dropped = len(others) if reviewed.drops else len(over)
+        return Resumed(len(ticked | rest), len(others) - dropped, dropped)
+
+
+def _over(
+    connection: Connection,
+    setup: SendSetup,
+    ended: Pause,
+    action_ids: Collection[int],
+    now: datetime,
+) -> set[int]:
+    """Return those of these emails that are no longer true."""
+    expected = expected_after(connection, setup, [ended], action_ids, now)
+    return {one.action.action_id for one in expected if part_of(one, now) == "not_sent"}

@@ -1,9 +1,8 @@
 """`coursebell held`, `hold`, `release` and `skip`: an operator decides about single emails."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import click
@@ -11,14 +10,7 @@ import click
 from ledger.controls import sending_of
 from ledger.engine import Connection, Engine, lock_decisions, reading, writing
 from ledger.heartbeats import last_gap
-from ledger.interventions import (
-    close_ended,
-    close_lookups,
-    hold_open,
-    release_held,
-    skip_held,
-    states_of,
-)
+from ledger.interventions import close_lookups, hold_open, release_held, states_of
 from ledger.queries import EmailFilter, EmailView, filtered_emails
 from ledger.undecided import undecided
 from schemas.actions import OPEN_ACTIONS, ActionState, Mode
@@ -43,6 +35,7 @@ from service.cli.common import (
 from service.cli.history_lines import STATES
 from service.cli.outcomes import due_lines
 from service.cli.selection import NOT_DONE, arguments_of, filter_from, filter_options
+from service.held_emails import Decide, drop_or_close, is_releasable, is_unsure
 from workers.deliver.forecast import make_send_setup
 
 _HELD = (ActionState.HELD,)
@@ -85,7 +78,6 @@ _END_REASONS = (  # of failed and unknown emails
     Reason.INTERNAL_ERROR,
 )
 
-_Decide = Callable[[Connection, Collection[int], str, datetime], list[int]]
 _yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Only list the emails it would change.")
 
@@ -178,7 +170,7 @@ def skip(*, lookups: bool, dry_run: bool, yes: bool, as_json: bool, **given: Any
     if lookups:
         _skip_lookups(given, dry_run=dry_run, as_json=as_json, yes=yes)
         return
-    act = _Act("skip", "skipped", _skippable(given), _skip_or_close)
+    act = _Act("skip", "skipped", _skippable(given), drop_or_close)
     done = _decide(act, given, dry_run=dry_run, yes=yes, as_json=as_json)
     if done and not as_json:
         click.echo(f"{number_of_emails(len(done))} skipped.")
@@ -188,13 +180,6 @@ def _skippable(given: Mapping[str, Any]) -> tuple[ActionState, ...]:
     """Return the states to choose from; failed emails only if they are meant in particular."""
     is_meant = given["action_ids"] or given["reason"] not in {None, *HOLD_REASONS}
     return (*_HELD, *_ENDED) if is_meant else _HELD
-
-
-def _skip_or_close(
-    connection: Connection, action_ids: Collection[int], who: str, now: datetime
-) -> list[int]:
-    skipped = skip_held(connection, action_ids, who, now)
-    return sorted([*skipped, *close_ended(connection, action_ids, who, now)])
 
 
 def _skip_lookups(given: Mapping[str, Any], *, dry_run: bool, as_json: bool, yes: bool) -> None:
@@ -232,7 +217,7 @@ class _Act:
     word: str
     done: str
     states: Collection[ActionState]
-    decide: _Decide
+    decide: Decide
 
 
 def _decide(
@@ -296,14 +281,14 @@ def _chosen(engine: Engine, wanted: EmailFilter, act: _Act) -> list[EmailView]:
     if others:
         click.echo("Nothing was changed. `coursebell held` lists the held emails.", err=True)
         raise SystemExit(NOT_DONE)
-    paused = [email for email in found if email.reason is Reason.PAUSED]
+    paused = [email for email in found if not is_releasable(email.reason, Mode.SENDING)]
     if paused and act.word == "release":
         click.echo(
             f"{number_of_emails(len(paused))} of these would be held again, because sending to "
             "them is paused. To end the pause: coursebell resume",
             err=True,
         )
-        found = [email for email in found if email.reason is not Reason.PAUSED]
+        found = [email for email in found if is_releasable(email.reason, Mode.SENDING)]
         if not found:
             raise SystemExit(NOT_DONE)
     return found
@@ -331,9 +316,7 @@ def restore_warnings(connection: Connection, chosen: Sequence[EmailView]) -> Ite
     gap = last_gap(connection)
     if gap is None:
         return
-    unsure = [
-        one for one in chosen if one.reason is Reason.RESTORED or one.planned_at < gap.ended_at
-    ]
+    unsure = [one for one in chosen if is_unsure(one.reason, one.planned_at, gap)]
     if unsure:
         since = "before" if gap.began_at is None else f"between {local(gap.began_at)} and"
         yield (

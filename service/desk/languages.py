@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from babel import Locale, negotiate_locale
-from babel.dates import format_date, format_time, get_timezone_location
+from babel.dates import format_date, format_time, format_timedelta, get_timezone_location
 from markupsafe import Markup
 
 from workers.languages import translations_in
@@ -80,6 +80,17 @@ class Times:
         place = get_timezone_location(zone, locale=self.language.locale, return_city=True)
         return self.language.say("{time} in {place}").format(
             time=self.words(moment, zone), place=place
+        )
+
+    def ago(self, moment: datetime) -> str:
+        """Return how long ago a moment was, such as `2 hours ago`."""
+        if self.now - moment < timedelta(minutes=1):
+            return self.language.say("just now")
+        return format_timedelta(
+            moment - self.now,
+            granularity="minute",
+            add_direction=True,
+            locale=self.language.locale,
         )
 
     def day(self, day: date, today: date | None = None) -> str:

@@ -10,11 +10,8 @@ from ledger.interventions import (
     ResendCandidate,
     ResendRefusal,
     candidates,
-    close_ended,
-    hold_open,
     release_held,
     send_again,
-    skip_held,
 )
 from ledger.mail_reports import reports_of
 from ledger.people import person_of
@@ -25,6 +22,7 @@ from schemas.errors import ConfigurationError
 from schemas.reasons import Reason
 from service.desk.visit import Visit
 from service.desk.wording import happened, shown_email, words
+from service.held_emails import drop_any
 from workers.actions.base import Printable, plain
 from workers.deliver.forecast import Preview, preview
 
@@ -125,9 +123,7 @@ def drop(visit: Visit, action_id: int) -> str:
     who, now = visit.operator.name, visit.now
     with writing(visit.pages.engine) as connection:
         lock_decisions(connection)
-        hold_open(connection, [action_id], who, now)
-        done = skip_held(connection, [action_id], who, now)
-        done += close_ended(connection, [action_id], who, now)
+        done = drop_any(connection, [action_id], who, now)
     say = visit.language.say
     return say("It will not be sent.") if done else say("It was not waiting any more.")
 

@@ -77,11 +77,13 @@ def pause(visit: Visit) -> Response:
         label = scope_words(visit, connection, wish.scope, wish.target)
     begun, waiting = begin(visit.pages.engine, wish, visit.operator.name, visit.now, once=True)
     say = visit.language.say
+    number = waiting.emails + waiting.reports
     held = visit.language.say_n(
         "{number} email waits now and is held when it is due.",
         "{number} emails wait now and are held when they are due.",
-        waiting.emails + waiting.reports,
+        number,
     )
+    held = held if number else say("No email waits now; new ones are held.")
     ends = "" if begun.until is None else say("It ends {time}.")
     ends = ends.format(time=visit.times.words(begun.until)) if begun.until else ""
     paused = say("Paused: {what}.").format(what=label)

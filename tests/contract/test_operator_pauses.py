@@ -2,22 +2,26 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import literal, select
+from werkzeug.test import TestResponse
 
+from ledger.choices import choice_keys, store_choices
 from ledger.engine import reading, writing
 from ledger.interventions import decisions
 from ledger.pauses import Pause, PauseScope, open_pauses
 from ledger.people import accept_person
 from ledger.tables import action_events, actions
 from schemas.actions import Mode
+from schemas.choices import ALL, Choice
 from schemas.roles import Role
 from tests.builders.records import COURSE_ID
 from tests.contract.desk_rig import Desk
-from tests.contract.operator_rig import Browser, Office, opened
+from tests.contract.operator_rig import Browser, Office, hidden_fields, opened
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import HASH_KEY, coworker
 from tests.contract.test_operator_pages import statements, text_of
@@ -26,14 +30,26 @@ from tests.e2e.house import RULES
 pytestmark = pytest.mark.engines("sqlite")
 
 
-@pytest.fixture
-def office(desk: Desk, tmp_path: Path) -> Iterator[Office]:
+@contextmanager
+def pages(desk: Desk, folder: Path, rules: Path) -> Iterator[Office]:
     """Open the pages over the ledger of a space where things happen."""
     url = desk.space.engine.url.render_as_string(hide_password=False)
     assert isinstance(desk.space.clock, HandClock)
-    with opened(
-        tmp_path, url, desk.space.clock, COURSEBELL_SECRET_KEY=HASH_KEY, COURSEBELL_RULES=str(RULES)
-    ) as found:
+    own = {"COURSEBELL_SECRET_KEY": HASH_KEY, "COURSEBELL_RULES": str(rules)}
+    with opened(folder, url, desk.space.clock, **own) as found:
+        yield found
+
+
+@pytest.fixture
+def office(desk: Desk, tmp_path: Path) -> Iterator[Office]:
+    with pages(desk, tmp_path, RULES) as found:
+        yield found
+
+
+@pytest.fixture
+def shipped(desk: Desk, tmp_path: Path) -> Iterator[Office]:
+    """Open them with the rules of this repository, by which events become too old."""
+    with pages(desk, tmp_path, Path("rules.yaml").resolve()) as found:
         yield found
 
 
@@ -235,3 +251,106 @@ def test_upcoming_shows_the_first_50_with_as_many_statements_as_one(
     desk.space.look_up()
     assert {path: statements(office, browser, path) for path in few} == few
     assert "These are the first 50 of 52." in text_of(browser.get("/upcoming"))
+
+
+def paused_with(desk: Desk, office: Office, *numbers: int) -> Browser:
+    """Return a browser of an operator who paused everything before these people enrolled."""
+    friday_noon(office)
+    browser = office.signed_in()
+    browser.press("/pause", "/pause", what="all")
+    for number in numbers:
+        desk.space.enrol(number)
+    desk.space.work()
+    return browser
+
+
+def finish(browser: Browser, page: TestResponse, **fields: list[int] | str) -> None:
+    """Send the form of a review with these fields, several emails as a list."""
+    sent: dict[str, object] = {**hidden_fields(page.text, "/resume/1"), **fields}
+    browser.post("/resume/1", sent)
+
+
+def test_resume_sends_what_is_ticked_and_keeps_the_others(desk: Desk, office: Office) -> None:
+    browser = paused_with(desk, office, 1, 2, 3)
+    assert 'href="/resume/1"' in browser.get("/").text
+    shown = browser.get("/resume/1")
+    assert "Paused: all emails. 3 emails waited." in text_of(shown)
+    assert "Person 1 Enrolled Freelance Finance just now Still true" in text_of(shown)
+    for _ in range(2):
+        finish(browser, shown, act="send", shown=[1, 2, 3], tick=[1, 3], others="keep")
+    desk.space.work()
+    assert desk.space.outcomes() == [("done", None), ("held", "on-hold"), ("done", None)]
+    assert pauses(office) == []
+    assert "It was resumed already." in text_of(browser.get("/"))
+
+
+def test_the_others_are_dropped_if_the_operator_says_so(desk: Desk, office: Office) -> None:
+    browser = paused_with(desk, office, 1, 2)
+    shown = browser.get("/resume/1")
+    finish(browser, shown, act="send", shown=[1, 2], tick=[2], others="drop")
+    assert "Of the emails that waited, 1 is sent, 1 is dropped." in text_of(browser.get("/"))
+    desk.space.work()
+    assert desk.space.outcomes() == [("skipped", "paused"), ("done", None)]
+
+
+def test_none_is_sent_if_the_operator_says_so(desk: Desk, office: Office) -> None:
+    browser = paused_with(desk, office, 1, 2)
+    shown = browser.get("/resume/1")
+    finish(browser, shown, act="none", shown=[1, 2], tick=[1, 2], rest="yes")
+    desk.space.work()
+    assert desk.space.outcomes() == [("held", "on-hold")] * 2
+
+
+def test_what_is_no_longer_true_is_shown_so_and_dropped(desk: Desk, office: Office) -> None:
+    browser = paused_with(desk, office, 1)
+    no = Choice(agreed=False, chosen_at=office.clock.now())
+    with writing(office.engine) as connection:
+        store_choices(connection, choice_keys(HASH_KEY, 1, None), {ALL: no})
+    shown = browser.get("/resume/1")
+    assert "No longer true They asked for no course emails." in text_of(shown)
+    assert 'value="1" disabled' in shown.text
+    finish(browser, shown, act="send", shown=[1], others="keep")
+    desk.space.work()
+    assert desk.space.outcomes() == [("skipped", "opted-out-all")]
+
+
+def test_what_became_old_is_sent_only_if_it_is_ticked(desk: Desk, shipped: Office) -> None:
+    browser = paused_with(desk, shipped, 1, 2)
+    shipped.clock.move(96 * 3600)
+    shown = browser.get("/resume/1")
+    assert text_of(shown).count("4 days ago Look at it first It happened too long ago") == 2
+    assert " checked>" not in shown.text.partition("<tbody>")[2].partition("</tbody>")[0]
+    finish(browser, shown, act="send", shown=[1, 2], tick=[1], others="keep")
+    with reading(shipped.engine) as connection:
+        released = connection.execute(select(actions.c.id, actions.c.released_at)).all()
+    assert [action_id for action_id, at in released if at] == [1]
+    desk.space.work()
+    assert desk.space.outcomes() == [("done", None), ("held", "on-hold")]
+
+
+def test_only_what_was_shown_and_ticked_is_sent(desk: Desk, office: Office) -> None:
+    browser = paused_with(desk, office, 1)
+    shown = browser.get("/resume/1")
+    desk.space.enrol(2)
+    desk.space.work()
+    finish(browser, shown, act="send", shown=[1], tick=[1, 2, 77, -1, 10**40])
+    desk.space.work()
+    assert desk.space.outcomes() == [("done", None), ("held", "on-hold")]
+
+
+def test_a_pause_that_ended_or_never_was_has_no_page(desk: Desk, office: Office) -> None:
+    browser = paused_with(desk, office, 1)
+    browser.press("/resume/1", "/resume/1", act="none")
+    assert browser.get("/resume/1").status_code == 404
+    assert browser.get("/resume/77").status_code == 404
+    assert browser.get(f"/resume/{'9' * 40}").status_code == 404
+
+
+def test_many_that_waited_are_sent_without_being_shown(desk: Desk, office: Office) -> None:
+    browser = paused_with(desk, office, *range(1, 53))
+    shown = browser.get("/resume/1")
+    assert "These are the first 50 of 52." in text_of(shown)
+    ids = [int(one) for one in re.findall(r'name="shown" value="(\d+)"', shown.text)]
+    finish(browser, shown, act="send", shown=ids, tick=ids[:1], rest="yes")
+    seen = text_of(browser.get("/"))
+    assert "Of the emails that waited, 3 are sent, 49 stay held." in seen

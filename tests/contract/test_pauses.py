@@ -10,11 +10,16 @@ from ledger.pauses import (
     Pause,
     PauseScope,
     begin_pause,
+    count_held_by,
     end_pauses,
     held_by,
+    keep_held,
     open_among,
+    open_by_rule_and_course,
     open_pauses,
 )
+from ledger.queries import first_held, held_group, next_emails
+from schemas.reasons import Reason
 from tests.builders.records import COURSE_ID
 from tests.contract.desk_rig import Desk
 from tests.contract.ledger_rig import BOTH
@@ -302,3 +307,33 @@ def test_why_says_that_a_pause_will_hold_what_waits_and_names_what_is_possible(d
     desk.space.work()
     answer = desk.run("why", "1").stdout.splitlines()[1]
     assert answer.endswith("[observe]. To send it: coursebell mode sending")
+
+
+@pytest.mark.engines(*BOTH)
+def test_what_waits_and_what_is_held_is_counted_for_pages(space: Space) -> None:
+    for number in (1, 2, 3):
+        space.enrol(number)
+    space.look_up()
+    now = space.clock.now()
+    with reading(space.engine) as connection:
+        upcoming = next_emails(connection, now + timedelta(days=1), 2)
+        assert (upcoming.number, upcoming.people, len(upcoming.emails)) == (3, 3, 2)
+        assert set(upcoming.events.values()) == {1}
+        assert open_by_rule_and_course(connection) == {("welcome", COURSE_ID): 3}
+    made = pause(space)
+    space.work()
+    with reading(space.engine) as connection:
+        ids = held_by(connection, [made])
+        assert held_by(connection, [made], most=2) == ids[:2]
+        assert count_held_by(connection, [made]) == 3
+        group = held_group(connection, Reason.PAUSED)
+        assert (group.number, group.people, group.last_id) == (3, 3, ids[-1])
+        assert group.planned_at is not None
+        assert abs(group.planned_at - now) < timedelta(hours=1)
+        assert held_group(connection, Reason.PAUSED, ids[:1]).number == 1
+        assert [one.action_id for one in first_held(connection, Reason.PAUSED, 2)] == ids[:2]
+        assert held_group(connection, Reason.TOO_OLD).number == 0
+    with writing(space.engine) as connection:
+        lock_decisions(connection)
+        assert keep_held(connection, ids[:1], "Rita", now) == ids[:1]
+        assert end_pauses(connection, [made], "Rita", now) == ids[1:]
