@@ -53,9 +53,12 @@ def office(desk: Desk, tmp_path: Path) -> Iterator[Office]:
     assert isinstance(desk.space.clock, HandClock)
     rules = tmp_path / "these.yaml"
     rules.write_text(_RULES)
-    with opened(
-        tmp_path, url, desk.space.clock, COURSEBELL_SECRET_KEY=HASH_KEY, COURSEBELL_RULES=str(rules)
-    ) as found:
+    given = {
+        "COURSEBELL_SECRET_KEY": HASH_KEY,
+        "COURSEBELL_RULES": str(rules),
+        "COURSEBELL_COURSE_URL": "https://portal.example/{course_id}",
+    }
+    with opened(tmp_path, url, desk.space.clock, **given) as found:
         yield found
 
 
@@ -112,6 +115,7 @@ def test_an_email_is_shown_as_a_member_would_get_it(desk: Desk, office: Office) 
     assert frame
     text = browser.get(frame[1].replace("&amp;", "&"))
     assert ">Lesson 2</" in text.text
+    assert ' data-href="https://portal.example/' in text.text
     assert " href=" not in text.text
     assert "sandbox" in text.headers["Content-Security-Policy"]
     assert "script-src" not in text.headers["Content-Security-Policy"]

@@ -11,6 +11,7 @@ from ledger.engine import reading
 from ledger.interventions import decisions
 from schemas.actions import Mode
 from schemas.roles import Role
+from service.sending_outcomes import outcomes_by_sending
 from tests.contract.desk_rig import Desk
 from tests.contract.operator_rig import Office, opened
 from tests.contract.source_rig import HandClock
@@ -18,6 +19,7 @@ from tests.contract.study_rig import HASH_KEY
 from tests.contract.test_operator_emails import words_of_engineers
 from tests.contract.test_operator_pages import statements, text_of
 from tests.e2e.house import RULES
+from workers.deliver.forecast import make_send_setup
 
 pytestmark = pytest.mark.engines("sqlite")
 _MAIL = {"COURSEBELL_SMTP_URL": "smtp://mail.harbour.example:25?tls=none"}
@@ -89,6 +91,19 @@ def test_sending_starts_once_over_a_page_that_says_what_it_does(desk: Desk, offi
     desk.space.work()
     assert desk.space.outcomes() == [("done", None)]
     assert browser.get("/start/sending").headers["Location"] == "/start"
+
+
+def test_of_many_emails_the_first_are_looked_at_and_the_others_counted(
+    desk: Desk, office: Office
+) -> None:
+    desk.space.choose(Mode.OBSERVE)
+    for number in (1, 2, 3):
+        desk.space.enrol(number)
+    desk.space.work()
+    setup = make_send_setup(office.web.settings)
+    with reading(office.engine) as connection:
+        found = outcomes_by_sending(connection, setup, office.clock.now(), most=2)
+    assert (len(found.expected), found.beyond) == (2, 1)
 
 
 def test_what_happened_before_the_start_is_said_to_stay(desk: Desk, tmp_path: Path) -> None:
