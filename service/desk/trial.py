@@ -23,6 +23,14 @@ from service.email_examples import action_for_tests
 from workers.actions.email.answers import AddressUnusable, EnvelopeAddress
 
 _LONGEST_ADDRESS = 254
+# The usual sentences say that it is tried again, which a test is not.
+_ENDS = {
+    Reason.MAIL_TEMPORARY: words("The mail server said to try later."),
+    Reason.MAIL_UNREACHABLE: words("The mail server cannot be reached, or does not answer."),
+    Reason.MAIL_BUSY: words("The mail server accepts no email now."),
+    Reason.MAIL_REFUSES_US: words("The mail server refuses this machine."),
+    Reason.MAIL_INTERRUPTED: words("It was cut off before the email was complete."),
+}
 _NOT_NOW = {
     NoTrial.TOO_MANY: words("That were many tests. Please wait a minute."),
     NoTrial.UNDER_WAY: words("Another test is being sent. Please try again in a moment."),
@@ -78,7 +86,7 @@ def _why_not(visit: Visit, error: CoursebellError) -> str:
         reason = error.reason
     elif isinstance(error, DeliveryRefused):
         reason, detail = error.reason or reason, error.detail or detail
-    why = explained(visit.times, reason)
+    why = say(_ENDS[reason]) if reason in _ENDS else explained(visit.times, reason)
     text = say("It was not sent. {why}").format(why=why)
     return f"{text} {detail}" if visit.is_engineer else text
 

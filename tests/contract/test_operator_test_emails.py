@@ -139,6 +139,7 @@ def test_what_was_cut_off_is_not_said_to_have_been_sent(desk: Desk, tmp_path: Pa
             answer = asked(office.signed_in(Role.OPERATE, f"Of {step}"))
         assert answer.status_code == 409
         assert said in answer.text
+        assert "trying again" not in answer.text
 
 
 def test_a_mail_server_that_hangs_is_given_up_in_the_time_of_a_page(
