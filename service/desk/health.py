@@ -21,7 +21,7 @@ from schemas.reasons import (
     Reason,
     Refusal,
 )
-from service.cli.status import Condition, Snapshot, snapshot, status_lines
+from service.cli.status import Condition, Snapshot, status_lines
 from service.desk.certificate import shown_comparison
 from service.desk.trouble import SHOWN_ONE_BY_ONE, trouble_sentence
 from service.desk.visit import Visit
@@ -95,9 +95,9 @@ class GroupedFailures:
 def show(visit: Visit) -> Response:
     """Show whether each part works."""
     pages = visit.pages
-    condition = pages.watch.settled()
+    found = pages.watch.snapshot()
+    condition = found.condition
     with reading(pages.engine) as connection:
-        found = snapshot(connection, pages.settings, condition)
         since = undecided_since(connection)
         compared = last_run(connection, [CheckKind.RECONCILE], None)
         grouped = undecided(connection) if visit.is_engineer else None

@@ -9,10 +9,10 @@ from datetime import timedelta
 import structlog
 
 from ledger.clock import Clock
-from ledger.engine import Engine
+from ledger.engine import Engine, reading
 from schemas.errors import LedgerUnavailable, frames_of
 from schemas.settings import Settings
-from service.cli.status import Condition, condition_now
+from service.cli.status import Condition, Snapshot, condition_now, snapshot
 from service.desk.languages import Times
 from service.desk.wording import words
 from workers.attention import Need
@@ -35,7 +35,7 @@ _SENTENCES = {
     "lookups": words("Some events wait longer than usual to be read from Nexudus."),
     "actions": words("Some emails are later than they should be."),
     "clocks": words("The clocks of two machines differ, so times may be wrong."),
-    "refused": words("Messages from Nexudus were refused, because they could not be proven."),
+    "refused": words("Messages were refused: they could not be proven, or too many came at once."),
     "hooks": words("Nexudus stopped notifying us. Our regular check still finds what happens."),
     "endpoints": words("Messages to another service, or notes, do not arrive."),
     "paused": words("A pause without an end has lasted more than a day."),
@@ -61,6 +61,7 @@ class ConditionWatch:
         self._lock = threading.Lock()
         self._last: Condition | None = None
         self._looking: threading.Thread | None = None
+        self._snapshot: Snapshot | None = None
 
     def condition(self) -> Condition | None:
         """Return the condition as it was found last; None until that was looked at once."""
@@ -89,6 +90,15 @@ class ConditionWatch:
         if found is None:
             found = condition_now(self._settings, self._engine, self._clock.now())
         return found
+
+    def snapshot(self) -> Snapshot:
+        """Return the same with all that `coursebell status` reports. Raises as `settled`."""
+        condition = self.settled()
+        known = self._snapshot
+        if known is None or known.condition is not condition:
+            with reading(self._engine) as connection:
+                known = self._snapshot = snapshot(connection, self._settings, condition)
+        return known
 
     def close(self) -> None:
         """Wait for the look that is under way, which uses the ledger."""
