@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.house import House, open_house
 from tests.emails.gate import run_in_browser
+from tests.servers.programs import wait_until
 
 FINANCE = "Freelance Finance"
 PASSWORD = "four words are enough"
@@ -119,3 +120,30 @@ def test_who_may_only_look_sees_no_whole_address_and_no_act(house: House) -> Non
     assert "j…@example.org" in seen
     refused = otto.walk(("open", "/messages/1/again"), ("see", "You may not do this"))
     assert "These people can do it: Rita" in refused
+
+
+def test_everything_is_paused_and_what_waited_is_looked_at_before_it_goes(
+    rita: Walker, house: House
+) -> None:
+    rita.walk(
+        ("open", "/pause"),
+        ("press", "Pause now"),
+        ("see", "Paused: all emails."),
+        scripts=False,
+    )
+    house.sandbox.enrol("Zoë", FINANCE)
+    held = "SELECT count(*) FROM actions WHERE state = 'held' AND reason = 'paused'"
+    wait_until(lambda: house.rows(held) == [(1,)], "the email to Zoë is held")
+    rita.walk(
+        ("open", "/resume/1"),
+        ("see", "1 email waited."),
+        ("press", "Resume, send none of them"),
+        ("see", "Of the emails that waited, 1 stays held."),
+        ("open", "/held/on-hold"),
+        ("press", "Send all 1"),
+        ("see", "Send 1 email to 1 person?"),
+        ("press", "Send"),
+        ("see", "1 email is checked and sent."),
+        scripts=False,
+    )
+    house.wait_mails("zoe", 1)

@@ -15,7 +15,7 @@ from ledger.tables import actions
 from schemas.actions import Mode
 from schemas.roles import Role
 from service.desk.routes import ROUTES
-from tests.contract.operator_rig import Browser, Office, opened
+from tests.contract.operator_rig import Browser, Office, hidden_fields, opened
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import HASH_KEY, Space, coworker, rules_of
 from tests.e2e.house import RULES
@@ -25,7 +25,13 @@ from tests.servers.ready_ledgers import quick_engine, sqlite_copy
 _LONG = "Wolfeschlegelsteinhausenbergerdorff \N{HEBREW LETTER NUN}\N{HEBREW LETTER VAV}"
 _STYLE = re.compile(r'<link rel="stylesheet"[^>]*>')
 # What stands for the parts of paths; each exists in the ledger of `_happened`.
-_PARTS = {"coworker_id": "1", "action_id": "1", "pause_id": "1", "event_id": "1"}
+_PARTS = {
+    "coworker_id": "1",
+    "action_id": "1",
+    "pause_id": "1",
+    "event_id": "1",
+    "reason": "too-old",
+}
 _NOT_PAGES = re.compile(r"/desk\.css|/sign-in|/welcome/.*|.*/body")
 
 
@@ -64,6 +70,12 @@ def _of_much(folder: Path) -> Iterator[CheckedPage]:
         yield _page(office, browser, "/people?q=person")
         yield _page(office, browser, "/people?q=nobody")
         yield _page(office, browser, "/people/77")
+        yield _page(office, browser, "/pause?person=2")
+        for path, act in (("/held/too-old", "drop-all"), ("/held/too-old", "send-all")):
+            sent = {**hidden_fields(browser.get(path).text, path), "act": act}
+            yield _document(office, browser, f"{path} {act}", browser.post(path, sent).text)
+        unclear = browser.send(browser.get("/pause"), "/pause", what="rule")
+        yield _document(office, browser, "/pause unclear", unclear.text)
         yield _page(office, looks, "/messages/1/again", "not allowed")
         space.choose(Mode.OBSERVE)
         yield _page(office, browser, "/", "observing")
