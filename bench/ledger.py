@@ -27,7 +27,7 @@ from bench.ledger_fill import fill_study, fill_waiting
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.lookups import claim_lookups, next_lookup_at
-from ledger.operators import add_operator, begin_session
+from ledger.operators import add_operator, begin_session, operator_named, set_password
 from ledger.outages import source_outages
 from ledger.tables import people, records
 from schemas.entity import FOLLOWED, Entity
@@ -155,9 +155,12 @@ def _pages_of_operators(engine: Engine, client: FlaskClient) -> dict[str, Callab
     """Return the pages of an operator who is signed in, by name."""
     now, token = datetime.now(UTC), "a session"
     with writing(engine) as connection:
-        operator = add_operator(connection, "bench", Role.ENGINEER, "bench", now)
-        if operator is not None:
-            begin_session(connection, operator.operator_id, token, "bench", now)
+        added = add_operator(connection, "bench", Role.ENGINEER, "bench", now)
+        if added is not None:
+            set_password(connection, added.operator_id, "none", now)
+            operator = operator_named(connection, "bench")
+            if operator is not None:
+                begin_session(connection, operator, token, "bench", now)
     client.set_cookie("coursebell_session", token)
 
     def open_page(path: str) -> object:

@@ -30,7 +30,16 @@ from ledger.engine import Engine, open_file, reading, writing
 from ledger.heartbeats import Gap, known_until, open_gap, parse_stored_time
 from ledger.migrate import migrate
 from ledger.revision import current_revision, newest_revision
-from ledger.tables import actions, heartbeats, leases, metadata, people, tallies
+from ledger.tables import (
+    actions,
+    heartbeats,
+    leases,
+    metadata,
+    operator_links,
+    operator_sessions,
+    people,
+    tallies,
+)
 from schemas.actions import ActionState
 from schemas.errors import BackupUnusable, LedgerUnavailable
 
@@ -274,7 +283,8 @@ def open_restored_gap(
     with writing(engine) as connection:
         traces = (now, last_alive, known_until(connection))
         delete_values(connection, BACKED_UP_AT, SECRET_KEY, REMEMBERED_SINCE)
-        for table in (heartbeats, leases):
+        # Who signed out, or was shut out, since the copy was made stays out.
+        for table in (heartbeats, leases, operator_sessions, operator_links):
             connection.execute(delete(table))
         until = max(at for at in traces if at is not None)
         return open_gap(connection, Gap(since, until, "restore"), who)

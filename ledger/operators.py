@@ -13,6 +13,7 @@ from ledger.tables import operator_links, operator_sessions, operators
 from schemas.roles import Role
 from schemas.text import folded
 
+CLOSED = "closed"  # in place of a password's hash; no password has it
 LINK_LASTS = timedelta(hours=24)
 IDLE = timedelta(days=7)  # a session that is not used ends
 LONGEST = timedelta(days=30)  # from one sign-in to the next
@@ -82,7 +83,7 @@ def all_operators(connection: Connection) -> list[Operator]:
 
 def has_operators(connection: Connection) -> bool:
     """Return whether an operator can sign in: an open account has a password."""
-    usable = and_(operators.c.closed_at.is_(None), operators.c.password_hash.is_not(None))
+    usable = and_(operators.c.closed_at.is_(None), operators.c.password_hash != CLOSED)
     return bool(connection.scalar(select(operators.c.id).where(usable).limit(1)))
 
 
@@ -104,7 +105,7 @@ def change_role(
 
 def close_operator(connection: Connection, operator: Operator, who: str, now: datetime) -> None:
     """Close an account: its sessions and links end at once. Logged."""
-    _change(connection, operator.operator_id, closed_at=now, password_hash=None)
+    _change(connection, operator.operator_id, closed_at=now, password_hash=CLOSED)
     _end_links(connection, operator.operator_id, now)
     end_sessions(connection, operator.operator_id, now)
     log_decision(
@@ -167,23 +168,52 @@ def set_password(
     end_sessions(connection, operator_id, now, keep=keep)
 
 
-def renew_hash(connection: Connection, operator_id: int, password_hash: str) -> None:
-    """Store the same password hashed with newer parameters."""
-    _change(connection, operator_id, password_hash=password_hash)
+def replace_hash(
+    connection: Connection, operator_id: int, verified: str, password_hash: str
+) -> bool:
+    """Store another hash if the verified one is still there; return whether it was."""
+    changed = update(operators).where(_has_password(operator_id, verified))
+    return bool(connection.execute(changed.values(password_hash=password_hash)).rowcount)
 
 
 def begin_session(
-    connection: Connection, operator_id: int, token: str, client: str, now: datetime
-) -> None:
-    """Store that an operator signed in with a browser."""
+    connection: Connection, operator: Operator, token: str, client: str, now: datetime
+) -> bool:
+    """Store that an operator signed in with a browser.
+
+    False if the account was closed or got another password since `operator` was read.
+    """
+    still = select(operators.c.id).where(
+        _has_password(operator.operator_id, operator.password_hash or "")
+    )
+    if connection.scalar(still.with_for_update()) is None:
+        return False
     connection.execute(
         insert(operator_sessions).values(
             token_hash=digest_of(token),
-            operator_id=operator_id,
+            operator_id=operator.operator_id,
             made_at=now,
             seen_at=now,
             client=client[:120],
         )
+    )
+    return True
+
+
+def is_known_browser(connection: Connection, session_id: str, operator_id: int) -> bool:
+    """Return whether this operator signed in with a browser before; `session_id` is its digest."""
+    wanted = select(operator_sessions.c.token_hash).where(
+        operator_sessions.c.token_hash == session_id,
+        operator_sessions.c.operator_id == operator_id,
+    )
+    return connection.scalar(wanted) is not None
+
+
+def _has_password(operator_id: int, password_hash: str) -> ColumnElement[bool]:
+    return and_(
+        operators.c.id == operator_id,
+        operators.c.password_hash == password_hash,
+        operators.c.closed_at.is_(None),
     )
 
 

@@ -193,6 +193,7 @@ class _Application(Flask):
 
     def __init__(self) -> None:
         super().__init__("coursebell", static_folder=None)
+        self.url_map.merge_slashes = False  # it would lead to an address that lacks its host
         self._known: dict[tuple[str, str], _Match] = {}
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:

@@ -6,7 +6,9 @@ from urllib.parse import urlsplit
 import click
 
 from ledger.engine import Connection, reading, writing
+from ledger.interventions import AUTOMATIC
 from ledger.operators import (
+    CLOSED,
     LINK_LASTS,
     Operator,
     add_operator,
@@ -15,6 +17,7 @@ from ledger.operators import (
     close_operator,
     has_operators,
     make_link,
+    name_key,
     operator_named,
 )
 from schemas.roles import Role
@@ -56,8 +59,11 @@ def add(name: str, *, role: str, as_json: bool) -> None:
     The roles: look reads, operate also pauses, releases and sends again, engineer also sees how
     each event was decided.
     """
-    if not name.strip() or len(name.strip()) > _LONGEST_NAME or not is_one_line(name):
-        raise click.UsageError(f"The name is one line of at most {_LONGEST_NAME} characters.")
+    is_usable = name.strip() and len(name.strip()) <= _LONGEST_NAME and is_one_line(name)
+    if not is_usable or name_key(name) == AUTOMATIC:
+        raise click.UsageError(
+            f"The name is one line of at most {_LONGEST_NAME} characters, and not {AUTOMATIC}."
+        )
     settings, now = settings_now(), command_clock().now()
     with opened_ledger(settings) as engine, writing(engine) as connection:
         operator = add_operator(connection, name, Role(role), who_decides(), now)
@@ -146,8 +152,8 @@ def first_account_lines(settings: Settings) -> list[str]:
         who = who_decides()
         operator = add_operator(connection, who, Role.ENGINEER, who, now)
         operator = operator or operator_named(connection, who)
-        if operator is None:
-            return []
+        if operator is None or operator.closed_at is not None:
+            return []  # it was closed on purpose: `coursebell user link` opens it again
         token = new_link(connection, operator, now)
     hours = round(LINK_LASTS.total_seconds() / 3600)
     return [f"To open the pages, once within {hours} hours: {link_of(settings, token)}"]
@@ -182,7 +188,7 @@ def _print_link(settings: Settings, name: str, token: str, *, as_json: bool) -> 
 def _state(one: Operator) -> str:
     if one.closed_at is not None:
         return f"  closed since {local(one.closed_at)}"
-    return "" if one.password_hash else "  has not chosen a password yet"
+    return "" if one.password_hash not in {None, CLOSED} else "  has not chosen a password yet"
 
 
 def _plain(one: Operator) -> dict[str, object]:

@@ -4,7 +4,7 @@ import structlog
 from flask import Response, request
 
 from ledger.engine import reading, writing
-from ledger.operators import end_sessions, sessions_of, set_password
+from ledger.operators import end_sessions, replace_hash, sessions_of
 from service.desk.passwords import hashed, is_right, is_weak
 from service.desk.sign_in import weak_words
 from service.desk.visit import SESSION, Visit
@@ -31,21 +31,25 @@ def show(visit: Visit) -> Response:
 def change_password(visit: Visit) -> Response:
     """Store another password, and end all other sessions."""
     password, wanted = request.form.get("password", ""), request.form.get("new_password", "")
-    key = f"password of {visit.operator.operator_id}"
-    if visit.pages.wrong_names.is_reached(key):
+    limit, key = visit.pages.wrong_browsers, f"account {visit.operator.operator_id}"
+    if limit.is_reached(key):
         problem = visit.language.say("Too many wrong passwords. Please wait a minute.")
         return _page(visit, 429, problem=problem)
     if not is_right(password, visit.operator.password_hash):
-        visit.pages.wrong_names.count(key)
+        limit.count(key)
         problem = visit.language.say("Your present password is another. Nothing was changed.")
         return _page(visit, 403, problem=problem)
     if is_weak(wanted, visit.operator.name):
         return _page(visit, 422, problem=weak_words(visit))
-    made = hashed(wanted)
+    made, before = hashed(wanted), visit.operator.password_hash or ""
     with writing(visit.pages.engine) as connection:
-        set_password(
-            connection, visit.operator.operator_id, made, visit.now, visit.session.session_id
-        )
+        if replace_hash(connection, visit.operator.operator_id, before, made):
+            end_sessions(
+                connection,
+                visit.operator.operator_id,
+                visit.now,
+                keep=visit.session.session_id,
+            )
     _log.info("operator.password_changed", operator_id=visit.operator.operator_id)
     notice = visit.language.say("Password changed. All your other browsers are signed out.")
     return visit.see_other("/account", notice)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from service.desk.visit import OperatorPages
 
 MOST_FORM_BYTES = 64 * 1024
+SIGN_IN_PATHS = ("/sign-in", "/welcome/")
 _log = structlog.get_logger("desk")
 
 

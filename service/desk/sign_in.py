@@ -5,28 +5,35 @@ name that does not exist is answered as a wrong password is, and takes as long.
 """
 
 import re
+from dataclasses import replace
 
 import structlog
 from flask import Response, request
 
 from ledger.engine import reading, writing
+from ledger.interventions import AUTOMATIC
 from ledger.operators import (
     LONGEST,
     Operator,
     begin_session,
+    digest_of,
     has_operators,
+    is_known_browser,
     name_key,
     operator_named,
     operator_of_link,
-    renew_hash,
+    replace_hash,
     signed_in,
     use_link,
 )
+from ledger.retention import SIGN_INS
 from schemas.text import is_one_line
 from service.desk.passwords import hashed, is_right, is_weak, needs_renewal
 from service.desk.visit import SESSION, Guest, Visit, local_path
+from service.limits import AddressLimit
 
 _TOKEN_BYTES = 32
+_BROWSER = "coursebell_browser"  # the digest of the session's token, which opens nothing
 _log = structlog.get_logger("desk")
 
 
@@ -40,28 +47,53 @@ def show(guest: Guest) -> Response:
 def sign_in(guest: Guest) -> Response:
     """Sign an operator in, or say that name or password is wrong."""
     name, password = guest.field("name", 64), request.form.get("password", "")
-    pages, address = guest.pages, request.remote_addr or ""
     if not guest.is_private:
         return guest.sign_in_page(403, name=name)
-    key = name_key(name)
-    if pages.wrong_addresses.is_reached(address) or pages.wrong_names.is_reached(key):
-        _log.warning("operator.throttled")
+    with reading(guest.pages.engine) as connection:
+        operator = operator_named(connection, name)
+        browser = request.cookies.get(_BROWSER, "")
+        is_known = operator is not None and is_known_browser(
+            connection, browser, operator.operator_id
+        )
+    limits = _limits(guest, name, browser if is_known else None)
+    if any(limit.is_reached(key) for limit, key in limits):
         problem = guest.language.say("Too many wrong passwords. Please wait a minute.")
         return guest.sign_in_page(429, name=name, problem=problem)
-    with reading(pages.engine) as connection:
-        operator = operator_named(connection, name)
-    is_open = operator is not None and operator.closed_at is None
-    known = operator.password_hash if operator is not None and is_open else None
+    known = operator.password_hash if operator and operator.closed_at is None else None
     if not is_right(password, known) or operator is None or known is None:
-        pages.wrong_addresses.count(address)
-        pages.wrong_names.count(key)
-        _log.warning("operator.refused")
-        problem = guest.language.say("Name or password is wrong.")
-        return guest.sign_in_page(403, name=name, problem=problem)
+        return _refused(guest, name, limits)
     if needs_renewal(known):
-        with writing(pages.engine) as connection:
-            renew_hash(connection, operator.operator_id, hashed(password))
-    return _begin(guest, operator.operator_id, local_path(request.form.get("next")))
+        operator = _renewed(guest, operator, known, password)
+    return _begin(guest, operator, local_path(request.form.get("next")))
+
+
+def _limits(guest: Guest, name: str, browser: str | None) -> list[tuple[AddressLimit, str]]:
+    """Return which wrong passwords are counted together with this one.
+
+    A browser in which the operator signed in before is counted by itself, so that a stranger who
+    tries passwords cannot lock the operator out.
+    """
+    pages = guest.pages
+    if browser is not None:
+        return [(pages.wrong_browsers, browser)]
+    address = request.remote_addr or ""
+    return [(pages.wrong_addresses, address), (pages.wrong_names, name_key(name))]
+
+
+def _refused(guest: Guest, name: str, limits: list[tuple[AddressLimit, str]]) -> Response:
+    for limit, key in limits:
+        limit.count(key)
+    _log.warning("operator.refused")
+    problem = guest.language.say("Name or password is wrong.")
+    return guest.sign_in_page(403, name=name, problem=problem)
+
+
+def _renewed(guest: Guest, operator: Operator, known: str, password: str) -> Operator:
+    """Hash the same password with newer parameters; return the account as it is then."""
+    made = hashed(password)
+    with writing(guest.pages.engine) as connection:
+        is_renewed = replace_hash(connection, operator.operator_id, known, made)
+    return replace(operator, password_hash=made) if is_renewed else operator
 
 
 def show_welcome(guest: Guest, token: str) -> Response:
@@ -95,14 +127,14 @@ def welcome(guest: Guest, token: str) -> Response:
         operator_id = use_link(connection, token, made, guest.now, name)
     if operator_id is None:
         return guest.page("used_link.html", 404)
-    return _begin(guest, operator_id, "/")
+    return _begin(guest, replace(operator, password_hash=made), "/")
 
 
 def _why_not(guest: Guest, password: str, name: str, *, is_taken: bool) -> str:
     """Return why name or password cannot be stored; empty if they can."""
     if not is_one_line(name):
         return guest.language.say("The name has characters that cannot be shown.")
-    if is_taken:
+    if is_taken or name_key(name) == AUTOMATIC:
         return guest.language.say("Another person here has this name. Please add a word to it.")
     return weak_words(guest) if is_weak(password, name) else ""
 
@@ -125,19 +157,21 @@ def weak_words(guest: Guest) -> str:
     )
 
 
-def _begin(guest: Guest, operator_id: int, path: str) -> Response:
+def _begin(guest: Guest, operator: Operator, path: str) -> Response:
     """Begin a session and lead to a page, or to the form that was sent before."""
     pages, token = guest.pages, guest.pages.clock.random_bytes(_TOKEN_BYTES).hex()
     with writing(pages.engine) as connection:
-        begin_session(connection, operator_id, token, _client(), guest.now)
+        if not begin_session(connection, operator, token, _client(), guest.now):
+            return guest.see_other("/sign-in")
         found = signed_in(connection, token, guest.now)
-    _log.info("operator.signed_in", operator_id=operator_id)
+    _log.info("operator.signed_in", operator_id=operator.operator_id)
     response = guest.see_other(path)
     if found is not None:
         visit = Visit(pages, *found, token)
         kept = visit.asked_before_sign_in()
         response = response if kept is None else visit.ask_again(*kept)
     guest.set_cookie(response, SESSION, token, LONGEST.total_seconds())
+    guest.set_cookie(response, _BROWSER, digest_of(token), SIGN_INS.total_seconds())
     return response
 
 

@@ -10,9 +10,10 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from flask import Response, request
 
@@ -31,7 +32,7 @@ from ledger.pauses import Pause, PauseScope, open_pauses, pause_of
 from ledger.queries import EmailView
 from ledger.stories import TitledEvent
 from schemas.actions import OPEN_ACTIONS, Mode
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.fields import MAX_ID
 from schemas.roles import Role
 from schemas.settings import Settings, is_loopback
@@ -52,6 +53,7 @@ TOKEN = "token"  # noqa: S105 - the name of a field
 _NOTICE = "coursebell_notice"
 _NOTICE_S = 60
 _RULES_KEPT_S = 30.0
+_NOTE_AGAIN_S = 60.0
 _LONGEST_NOTICE = 300  # characters
 _KEPT = "kept."  # before the names of fields that are carried through the sign-in
 _KEPT_PATH = "kept_path"
@@ -76,6 +78,9 @@ class OperatorPages:
         self.inquiries = Inquiries(clock)
         self.wrong_addresses = AddressLimit(clock)
         self.wrong_names = AddressLimit(clock)
+        self.wrong_browsers = AddressLimit(clock)  # of operators who signed in there before
+        self.is_public = settings.public_url.startswith("https://")
+        self._note_again_at = 0.0
         self.sent_lately = SentLately(engine, clock)
         self.trials = TrialSender(clock)
 
@@ -117,9 +122,18 @@ class OperatorPages:
         if found is None:
             return None
         if is_to_note(found[1], guest.now):
-            with writing(self.engine) as connection:
-                note_use(connection, found[1], guest.now)
+            self._note_use(found[1], guest.now)
         return (*found, token)
+
+    def _note_use(self, session: OperatorSession, now: datetime) -> None:
+        """Store that a session was used, unless the ledger cannot be written now."""
+        if self.clock.monotonic() < self._note_again_at:
+            return
+        try:
+            with writing(self.engine) as connection:
+                note_use(connection, session, now)
+        except LedgerUnavailable:
+            self._note_again_at = self.clock.monotonic() + _NOTE_AGAIN_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,19 +191,27 @@ class Guest:
 
     @property
     def is_on_this_machine(self) -> bool:
-        """Whether the browser reached this service by an address of this machine."""
-        host = request.host.rpartition(":")[0] if ":" in request.host else request.host
-        return is_loopback(host.strip("[]"))
+        """Whether the browser runs on this machine, as far as its request says."""
+        return is_loopback(_host()) and is_loopback(request.remote_addr or "")
 
     @property
     def is_private(self) -> bool:
-        """Whether nobody between the browser and this service can read along."""
-        public_url = self.pages.settings.public_url or ""
-        return self.is_on_this_machine or public_url.startswith("https://")
+        """Whether nobody between the browser and this service can read along.
+
+        A proxy may hide that the browser came without https; the browser itself says it.
+        """
+        origin = urlsplit(request.headers.get("Origin", ""))
+        if origin.scheme == "http" and not is_loopback(origin.hostname or ""):
+            return False
+        if request.headers.get("X-Forwarded-Proto", "https") != "https":
+            return False
+        public = urlsplit(self.pages.settings.public_url)
+        is_public = public.scheme == "https" and _host() == public.hostname
+        return is_public or self.is_on_this_machine
 
     def field(self, name: str, longest: int = 500) -> str:
         """Return what was filled in, without spaces around it, cut at `longest` characters."""
-        return request.form.get(name, "").strip()[:longest]
+        return request.form.get(name, "").replace("\0", "").strip()[:longest]
 
     @staticmethod
     def number_in_query(name: str) -> int | None:
@@ -228,7 +250,7 @@ class Guest:
             name,
             value,
             max_age=int(seconds),
-            secure=not self.is_on_this_machine,
+            secure=self.pages.is_public or not self.is_on_this_machine,
             httponly=True,
             samesite="Lax",
         )
@@ -347,6 +369,11 @@ class Visit(Guest):
             (name.removeprefix(_KEPT), value) for name, value in _fields() if name.startswith(_KEPT)
         ]
         return path, fields
+
+
+def _host() -> str:
+    """Return the host that the browser asked for, without its port."""
+    return (urlsplit(f"//{request.host}").hostname or "").lower()
 
 
 def id_in(text: str) -> int | None:

@@ -104,7 +104,7 @@ class Office:
         operator, browser = self.add(name, role), self.browser()
         token = f"a-session-of-{operator.operator_id}"
         with writing(self.engine) as connection:
-            begin_session(connection, operator.operator_id, token, "test", self.clock.now())
+            begin_session(connection, operator, token, "test", self.clock.now())
         browser.client.set_cookie("coursebell_session", token, domain="127.0.0.1")
         return browser
 
