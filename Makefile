@@ -8,7 +8,7 @@ BROWSER := tests/emails/node_modules/.installed
 SOURCES := service workers ledger schemas sandbox tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stops kills agree emails bench bench-quick bench-source check format messages lock image
+.PHONY: help setup demo test stops kills agree emails pictures bench bench-quick bench-source check format messages lock image
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ agree: $(STAMP)  ## compare the decisions with those of a second decider on 100,
 
 emails: $(STAMP) $(BROWSER)  ## check every email and page of members in every language and paint contact-sheets/ (about ten minutes)
 	@$(BIN)/python -m tests.emails
+
+pictures: $(STAMP) $(BROWSER)  ## paint the pictures of the README
+	@$(BIN)/python -m tests.emails.pictures
 
 RUNS ?= 1
 bench: $(STAMP)  ## measure speed and write docs/performance.md (about twelve minutes; RUNS=3 repeats it)

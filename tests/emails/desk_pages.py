@@ -151,9 +151,13 @@ def _page(office: Office, browser: Browser, path: str, state: str = "") -> Check
     return _document(office, browser, f"{path} {state}".strip(), answer.text)
 
 
-def _document(office: Office, browser: Browser, name: str, html: str) -> CheckedPage:
+def with_style(browser: Browser, html: str) -> str:
     """Return a page with its style sheet inside, so that it needs no server."""
-    del office
     style = browser.get("/desk.css").text
-    inside = _STYLE.sub(lambda _: f"<style>{style}</style>", html)
+    return _STYLE.sub(lambda _: f"<style>{style}</style>", html)
+
+
+def _document(office: Office, browser: Browser, name: str, html: str) -> CheckedPage:
+    del office
+    inside = with_style(browser, html)
     return CheckedPage(f"desk {name}", html=inside, language="en", direction="ltr")
