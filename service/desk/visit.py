@@ -50,6 +50,7 @@ from workers.deliver.forecast import make_send_setup
 
 SESSION = "coursebell_session"
 TOKEN = "token"  # noqa: S105 - the name of a field
+MOST_WRONG = 10  # passwords in a minute
 _NOTICE = "coursebell_notice"
 _NOTICE_S = 60
 _RULES_KEPT_S = 30.0
@@ -76,9 +77,11 @@ class OperatorPages:
         self.watch = ConditionWatch(settings, engine, clock)
         self.rules = RulesNow(settings, clock)
         self.inquiries = Inquiries(clock)
-        self.wrong_addresses = AddressLimit(clock)
-        self.wrong_names = AddressLimit(clock)
-        self.wrong_browsers = AddressLimit(clock)  # of operators who signed in there before
+        self.wrong_addresses = AddressLimit(clock, MOST_WRONG)
+        self.wrong_names = AddressLimit(clock, MOST_WRONG)
+        self.wrong_browsers = AddressLimit(
+            clock, MOST_WRONG
+        )  # of operators who signed in there before
         self.is_public = settings.public_url.startswith("https://")
         self._note_again_at = 0.0
         self.sent_lately = SentLately(engine, clock)

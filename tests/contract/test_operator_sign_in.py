@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from ledger.engine import reading, writing
 from ledger.operators import begin_session, close_operator, sessions_of, set_password
 from schemas.roles import Role
-from service.limits import MOST_PER_MINUTE
+from service.desk.visit import MOST_WRONG
 from tests.contract.operator_rig import HERE, PASSWORD, RITA, Browser, Office, opened
 from tests.contract.source_rig import HandClock
 
@@ -132,18 +132,18 @@ def test_wrong_passwords_for_one_name_are_limited_wherever_they_come_from(
     ticking: Office,
 ) -> None:
     with capture_logs() as logs:
-        for number in range(MOST_PER_MINUTE):
+        for number in range(MOST_WRONG):
             address = f"127.0.1.{number}"
             assert tried(ticking, RITA, "wrong", address) == 403
         assert tried(ticking, RITA, PASSWORD, "127.0.2.1") == 429
     assert RITA not in str(logs)
-    assert len(logs) == MOST_PER_MINUTE  # a flood writes no line for each request
+    assert len(logs) == MOST_WRONG  # a flood writes no line for each request
     ticking.clock.move(60)
     assert tried(ticking, RITA, PASSWORD, "127.0.2.1") == 303
 
 
 def test_wrong_passwords_of_one_address_are_limited_whatever_the_name(ticking: Office) -> None:
-    for number in range(MOST_PER_MINUTE):
+    for number in range(MOST_WRONG):
         assert tried(ticking, f"nobody {number}", "wrong", "127.0.1.1") == 403
     assert tried(ticking, RITA, PASSWORD, "127.0.1.1") == 429
     assert tried(ticking, RITA, PASSWORD, "127.0.1.2") == 303
@@ -153,12 +153,12 @@ def test_a_stranger_cannot_lock_out_an_operator_who_signed_in_here_before(tickin
     own = ticking.browser()
     own.sign_in()
     own.press("/account", "/sign-out")
-    for _ in range(MOST_PER_MINUTE):
+    for _ in range(MOST_WRONG):
         ticking.browser().sign_in(password="wrong")
     assert ticking.browser().sign_in().status_code == 429
     assert own.sign_in().status_code == 303
     own.press("/account", "/sign-out")
-    for _ in range(MOST_PER_MINUTE):
+    for _ in range(MOST_WRONG):
         assert own.sign_in(password="wrong").status_code == 403
     assert own.sign_in().status_code == 429
     ticking.add("Otto")
