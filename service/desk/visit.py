@@ -6,10 +6,7 @@ sent once the operator confirms it.
 
 import hashlib
 import hmac
-import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -18,7 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 from flask import Response, request
 
 from ledger.clock import Clock
-from ledger.controls import Sending, sending_of
+from ledger.controls import sending_of
 from ledger.engine import Engine, reading, writing
 from ledger.operators import (
     Operator,
@@ -28,11 +25,11 @@ from ledger.operators import (
     note_use,
     signed_in,
 )
-from ledger.pauses import Pause, PauseScope, open_pauses, pause_of
+from ledger.pauses import open_pauses, pause_of
 from ledger.queries import EmailView
 from ledger.stories import TitledEvent
-from schemas.actions import OPEN_ACTIONS, Mode
-from schemas.errors import ConfigurationError, LedgerUnavailable
+from schemas.actions import OPEN_ACTIONS
+from schemas.errors import LedgerUnavailable
 from schemas.fields import MAX_ID
 from schemas.roles import Role
 from schemas.settings import Settings, is_loopback
@@ -41,19 +38,17 @@ from service.desk.inquiries import Inquiries
 from service.desk.languages import Times, ui_language
 from service.desk.lately import SentLately
 from service.desk.routes import PageRoute, is_same_site
+from service.desk.state import RulesNow, SendingState
 from service.desk.trial_sender import TrialSender
 from service.desk.trouble import ConditionWatch
 from service.desk.wording import Holding
 from service.limits import AddressLimit
-from workers.deliver.context import SendSetup
-from workers.deliver.forecast import make_send_setup
 
 SESSION = "coursebell_session"
 TOKEN = "token"  # noqa: S105 - the name of a field
 MOST_WRONG = 10  # passwords in a minute
 _NOTICE = "coursebell_notice"
 _NOTICE_S = 60
-_RULES_KEPT_S = 30.0
 _NOTE_AGAIN_S = 60.0
 _LONGEST_NOTICE = 300  # characters
 _KEPT = "kept."  # before the names of fields that are carried through the sign-in
@@ -137,50 +132,6 @@ class OperatorPages:
                 note_use(connection, session, now)
         except LedgerUnavailable:
             self._note_again_at = self.clock.monotonic() + _NOTE_AGAIN_S
-
-
-@dataclass(frozen=True, slots=True)
-class SendingState:
-    """The mode, and the pauses that hold emails now."""
-
-    sending: Sending
-    pauses: tuple[Pause, ...]
-
-    @property
-    def is_observing(self) -> bool:
-        """Whether emails are written and kept here."""
-        return self.sending.mode is not Mode.SENDING
-
-    @property
-    def all_paused(self) -> Pause | None:
-        """The pause of all emails, if there is one."""
-        return next((one for one in self.pauses if one.scope is PauseScope.ALL), None)
-
-
-class RulesNow:
-    """What forecasts and previews use: the rules in force, read again after half a minute.
-
-    If the file can no longer be read, the rules that were read last are kept, as workers keep them.
-    """
-
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._made: SendSetup | None = None
-        self._made_at = 0.0
-
-    def setup(self) -> SendSetup:
-        """Return the set-up for forecasts. Raises `ConfigurationError` if there never was one."""
-        with self._lock:
-            now = self._clock.monotonic()
-            if self._made is None:
-                self._made, self._made_at = make_send_setup(self._settings), now
-            elif now - self._made_at >= _RULES_KEPT_S:
-                with suppress(ConfigurationError):
-                    self._made = make_send_setup(self._settings)
-                self._made_at = now
-            return self._made
 
 
 class Guest:

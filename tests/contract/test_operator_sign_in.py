@@ -186,7 +186,7 @@ def test_only_a_new_account_chooses_its_name(office: Office) -> None:
     with writing(office.engine) as connection:
         close_operator(connection, office.account("Otto"), "test", office.clock.now())
     for name in (RITA, "Otto"):
-        sent = {"new_password": NEW_PASSWORD, "name": "Somebody else"}
+        sent = {"new_password": NEW_PASSWORD, "name": "Another Name"}
         assert office.browser().post(office.link(name, f"link {name}"), sent).status_code == 303
         assert office.account(name).name == name
 
@@ -262,7 +262,7 @@ def test_a_session_ends_after_a_week_without_use_and_after_a_month(office: Offic
     assert not is_in(other)
 
 
-def test_signing_out_ends_the_session_for_whoever_has_the_cookie(office: Office) -> None:
+def test_signing_out_ends_the_session_for_everyone_who_has_the_cookie(office: Office) -> None:
     browser = office.signed_in()
     copy = office.browser()
     cookie = browser.client.get_cookie("coursebell_session", "127.0.0.1")
