@@ -128,11 +128,11 @@ def hasten_report(connection: Connection, report: Report, now: datetime) -> None
 def claim_report(
     connection: Connection, now: datetime, token: str, *, lease_s: float
 ) -> Report | None:
-    """Claim the report that is overdue longest for `lease_s` seconds; None if none is due."""
+    """Claim a due report for `lease_s` seconds: an alert, or what is overdue longest; or None."""
     chosen = (
         select(reports.c.id)
         .where(UNFINISHED_REPORTS, *_is_due(now, lease_s))
-        .order_by(reports.c.due_at, reports.c.id)
+        .order_by(reports.c.period_to.is_not(None), reports.c.due_at, reports.c.id)
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()

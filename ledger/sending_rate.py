@@ -4,17 +4,19 @@ An action beyond the rate waits for its turn: a time of its own, after the turns
 before it, so they keep the order in which they were due. Turns are an order and a forecast. What
 decides is what was performed in the last while, which is counted again when a turn comes.
 
-Reports are emails too: they take places, and one beyond the rate gets the next that becomes free,
-before actions, of which there may be many more.
+Reports are emails too, and take places. An alert gets the next that becomes free, before actions.
+Of the places that digests and summaries share with actions, they get half while both wait: neither
+keeps the other waiting, however many there are.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     Table,
     and_,
     bindparam,
@@ -46,6 +48,8 @@ _PERFORMED = (ActionState.DONE, ActionState.UNKNOWN)
 
 
 _TURN = and_(WAITING_ACTIONS, actions.c.reason == Reason.MAIL_RATE)
+_ALERT = reports.c.period_to.is_(None)
+_DIGEST = reports.c.period_to.is_not(None)  # or a summary
 _OPEN_REPORTS = and_(UNFINISHED_REPORTS, reports.c.state.in_(OPEN_ACTIONS))
 _REPORT_TURN = and_(
     UNFINISHED_REPORTS,
@@ -71,7 +75,7 @@ def may_begin(
     """
     is_ours = and_(PENDING_ACTIONS, actions.c.kind == kind)
     is_due = and_(is_ours, actions.c.due_at <= now, not_(_is_leased(actions, now, lease_s)))
-    if connection.scalar(select(actions.c.id).where(is_due).limit(1)) is None:
+    if not _is_any(connection, actions, is_due):
         return True
     lock_decisions(connection)
     due = _rows(connection, is_due)
@@ -102,21 +106,35 @@ def may_report(
     """
     _bring_forward(connection, rate, now)
     is_due = and_(_OPEN_REPORTS, reports.c.due_at <= now, not_(_is_leased(reports, now, lease_s)))
-    ids = select(reports.c.id).where(is_due).order_by(reports.c.due_at, reports.c.id)
-    if connection.scalar(ids.limit(1)) is None:
+    if not _is_any(connection, reports, is_due):
         return True
     lock_decisions(connection)
     above = _used(connection, kind, rate, now, lease_s) - rate.emails
-    if above < 0:
+    if above >= 0:
+        opens_at = _opens_at(connection, kind, rate, now, above)
+        _let_wait(connection, is_due, opens_at, rate)
+        return False
+    # `ledger.reports.claim_report` claims alerts first.
+    if _is_any(connection, reports, and_(is_due, _ALERT)):
         return True
-    opens_at = _opens_at(connection, kind, rate, now, above)
+    left = _left_for_digests(connection, rate, now, lease_s)
+    if left > 0 or not _do_actions_wait(connection, kind, now, lease_s):
+        return True
+    _let_wait(connection, is_due, _shares_at(connection, rate, now, -left), rate)
+    return False
+
+
+def _let_wait(
+    connection: Connection, is_due: ColumnElement[bool], begin: datetime, rate: SendingRate
+) -> None:
+    """Give due reports their turns from then on, alerts first."""
+    ids = select(reports.c.id).where(is_due).order_by(_DIGEST, reports.c.due_at, reports.c.id)
     due = connection.scalars(ids.limit(_AT_ONCE).with_for_update(skip_locked=True)).all()
     for at, report_id in enumerate(due):
         wait = {"state": ActionState.WAITING, "reason": Reason.MAIL_RATE}
         is_it = and_(reports.c.id == report_id, _OPEN_REPORTS)
-        turn = opens_at + at * rate.step
+        turn = begin + at * rate.step
         connection.execute(update(reports).where(is_it).values(**wait, due_at=turn))
-    return False
 
 
 def _bring_forward(connection: Connection, rate: SendingRate, now: datetime) -> None:
@@ -183,25 +201,67 @@ def _used(
     return (
         _count(connection, actions, and_(is_ours, _is_leased(actions, now, lease_s)))
         + _count(connection, reports, and_(claimed, _is_leased(reports, now, lease_s)))
-        + _count(connection, actions, and_(_went(actions, rate, now), actions.c.kind == kind))
-        + _count(connection, reports, _went(reports, rate, now))
+        + _count(
+            connection, actions, and_(_went(actions, rate.window, now), actions.c.kind == kind)
+        )
+        + _count(connection, reports, _went(reports, rate.window, now))
     )
 
 
 def _reserved(connection: Connection, rate: SendingRate, now: datetime, lease_s: float) -> int:
-    """Count the places of reports whose turn came a short while ago; later no one may send them."""
-    is_turn = and_(_REPORT_TURN, reports.c.due_at <= now, reports.c.due_at > now - rate.window)
-    return _count(connection, reports, and_(is_turn, not_(_is_leased(reports, now, lease_s))))
+    """Count the places that due reports get before actions, if it is not long since they were due.
+
+    Later no one may be there who sends them.
+    """
+    came = and_(reports.c.due_at <= now, reports.c.due_at > now - rate.window)
+    came = and_(came, not_(_is_leased(reports, now, lease_s)))
+    digests = _count(connection, reports, and_(_REPORT_TURN, _DIGEST, came))
+    left = max(0, _left_for_digests(connection, rate, now, lease_s)) if digests else 0
+    return _count(connection, reports, and_(_OPEN_REPORTS, _ALERT, came)) + min(digests, left)
+
+
+def _share(rate: SendingRate) -> tuple[int, timedelta]:
+    """Return how many digests may go in which time while actions wait: every second email."""
+    return (1, 2 * rate.window) if rate.emails == 1 else (rate.emails // 2, rate.window)
+
+
+def _left_for_digests(
+    connection: Connection, rate: SendingRate, now: datetime, lease_s: float
+) -> int:
+    """Count what is left of the share of digests; below zero if they took more."""
+    most, window = _share(rate)
+    claimed = and_(UNFINISHED_REPORTS, reports.c.due_at <= now, _is_leased(reports, now, lease_s))
+    taken = _count(connection, reports, and_(claimed, _DIGEST))
+    return most - taken - _count(connection, reports, and_(_went(reports, window, now), _DIGEST))
+
+
+def _shares_at(connection: Connection, rate: SendingRate, now: datetime, above: int) -> datetime:
+    """Return when digests get their next share, if they took as many as `above` more than it."""
+    window = _share(rate)[1]
+    ended = select(reports.c.finished_at).where(_went(reports, window, now), _DIGEST)
+    return _end_of(connection, ended, above, now) + window
+
+
+def _do_actions_wait(connection: Connection, kind: str, now: datetime, lease_s: float) -> bool:
+    """Return whether actions of this kind are due, or wait for their turns."""
+    is_due = and_(PENDING_ACTIONS, actions.c.kind == kind, actions.c.due_at <= now)
+    return _is_any(connection, actions, and_(is_due, not_(_is_leased(actions, now, lease_s)))) or (
+        _is_any(connection, actions, and_(_TURN, actions.c.kind == kind))
+    )
+
+
+def _is_any(connection: Connection, table: Table, where: ColumnElement[bool]) -> bool:
+    return connection.scalar(select(table.c.id).where(where).limit(1)) is not None
 
 
 def _count(connection: Connection, table: Table, where: ColumnElement[bool]) -> int:
     return connection.scalar(select(func.count()).select_from(table).where(where)) or 0
 
 
-def _went(table: Table, rate: SendingRate, now: datetime) -> ColumnElement[bool]:
+def _went(table: Table, window: timedelta, now: datetime) -> ColumnElement[bool]:
     # A later time is from a clock that was ahead, and takes no place.
     return and_(
-        table.c.finished_at > now - rate.window,
+        table.c.finished_at > now - window,
         table.c.finished_at <= now + TOLERANCE,
         table.c.state.in_(_PERFORMED),
     )
@@ -213,15 +273,22 @@ def _opens_at(
     """Return when a place becomes free, if as many as `above` more than the rate are taken."""
     if above < 0:
         return now
+    window = rate.window
     of_actions = select(actions.c.finished_at).where(
-        _went(actions, rate, now), actions.c.kind == kind
+        _went(actions, window, now), actions.c.kind == kind
     )
-    both = of_actions.union_all(select(reports.c.finished_at).where(_went(reports, rate, now)))
-    ended = both.subquery()
-    finished: datetime | None = connection.scalar(
-        select(ended.c.finished_at).order_by(ended.c.finished_at).offset(above).limit(1)
-    )
-    return (finished or now) + rate.window
+    both = of_actions.union_all(select(reports.c.finished_at).where(_went(reports, window, now)))
+    ended = select(both.subquery().c.finished_at)
+    return _end_of(connection, ended, above, now) + window
+
+
+def _end_of(
+    connection: Connection, ended: Select[datetime], number: int, now: datetime
+) -> datetime:
+    """Return the end of the one after so many; now, if so many did not end yet."""
+    [column] = ended.selected_columns
+    found: datetime | None = connection.scalar(ended.order_by(column).offset(number).limit(1))
+    return found or now
 
 
 def _give(connection: Connection, turns: Sequence[tuple[_Due, datetime]], now: datetime) -> None:

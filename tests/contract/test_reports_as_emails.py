@@ -20,9 +20,11 @@ from schemas.settings import SendingRate
 from tests.contract.ledger_rig import BOTH, rows
 from tests.contract.report_rig import KEY, OPS, ReportDesk
 from tests.contract.study_rig import SHIPPED, Space, rules_of
+from tests.contract.test_alert_reports import lose
 from tests.contract.test_digests import MONDAY, RITA, TEAM, study, with_host
 from workers.actions.email.message import reference
 from workers.mail_reports import apply_reports
+from workers.reports.plan import plan_reports
 
 pytestmark = pytest.mark.engines("sqlite")
 WEEK, MINUTE = timedelta(days=7), timedelta(minutes=1)
@@ -113,13 +115,64 @@ def test_reports_and_emails_to_members_share_the_rate(desk: ReportDesk) -> None:
         desk.space.enrol(number)
     desk.space.work()
     assert len(desk.space.mailer.caught) == members
-    # Each report takes the next place, although actions of workers come first and wait as long.
+    # Every second place is that of a report, although workers come first to actions.
     for minute in (1, 2, 3, 4, 5):
         desk.space.clock.time = MONDAY + minute * MINUTE
         desk.space.work()
         desk.work()
         assert len(desk.space.mailer.caught) == members + minute
-        assert len(went(desk)) == min(minute, 3)
+        assert len(went(desk)) == (minute + 1) // 2
+
+
+@pytest.mark.engines(*BOTH)
+@pytest.mark.parametrize("emails", [1, 4])
+@pytest.mark.parametrize("first", ["reports", "members"])
+def test_more_reports_than_two_windows_hold_leave_members_half_of_the_places(
+    ledger_engine: Engine, emails: int, first: str
+) -> None:
+    many = [f"reader{number}@acme.example" for number in range(3 * emails)]
+    space = Space(ledger_engine, rules_of(FILE.replace(f"[{TEAM}, {OTHER}]", f"{many}")))
+    desk = ReportDesk(space)
+    desk.given(operator_email="")
+    desk.work()
+    study(desk)
+    space.clock.time = MONDAY
+    for number in range(10, 10 + 3 * emails):
+        space.enrol(number)
+    space.look_up()
+    plan_reports(desk.tools)
+    before, space.rate = len(space.mailer.caught), SendingRate(emails, 60)
+    for minute in range(6):
+        for second in (0, 20, 40):
+            space.clock.time = MONDAY + minute * MINUTE + timedelta(seconds=second)
+            for work in (desk.work, space.work)[:: 1 if first == "reports" else -1]:
+                work()
+        assert len(space.mailer.caught) - before == emails * (minute + 1)
+        to_members = emails * (minute + 1) - len(went(desk))
+        assert abs(to_members - len(went(desk))) <= emails
+    assert sorted(went(desk)) == sorted(many)
+
+
+@pytest.mark.engines(*BOTH)
+def test_an_alert_takes_the_next_place_before_digests_with_turns_and_members(
+    desk: ReportDesk,
+) -> None:
+    desk.space.rate = SendingRate(1, 60)
+    desk.at(MONDAY)
+    assert [row.reason for row in desk.rows()] == [None, "mail-rate", "mail-rate"]
+    desk.space.enrol(7)
+    desk.space.work()
+    desk.space.rate = None
+    lose(desk, 8)
+    desk.space.rate = SendingRate(1, 60)
+    desk.given()
+    desk.at(MONDAY + MINUTE / 2)
+    sent = len(desk.space.mailer.caught)
+    desk.space.clock.time = MONDAY + MINUTE
+    desk.space.work()
+    desk.work()
+    assert [mail.recipient for mail in desk.space.mailer.caught[sent:]] == [OPS]
+    assert desk.alerts() == [("attention", "done", None)]
 
 
 def test_a_report_that_is_not_sent_in_its_turn_keeps_no_place_for_ever(desk: ReportDesk) -> None:

@@ -78,7 +78,7 @@ def send_reports(tools: ReportTools) -> int:
 
 
 def _claim(tools: ReportTools) -> Report | None:
-    """Claim the longest due report, unless no email can be sent now."""
+    """Claim a due report, unless no email can be sent now or it is not the turn of reports."""
     with writing(tools.engine) as connection:
         now = tools.clock.now()
         outage = outages_now(connection).get(KIND)
