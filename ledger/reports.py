@@ -79,24 +79,40 @@ class Report:
 
 
 def plan_report(connection: Connection, plan: ReportPlan, now: datetime) -> bool:
-    """Store a report to send; return whether it is new. One with the same key stays as it is."""
+    """Store a report to send; return whether it is new.
+
+    One with the same key stays as it is, unless `skip_reports_ahead` skipped it.
+    """
     is_over = plan.skipped_for is not None
-    statement = insert_into(connection, reports).values(
-        key=plan.key,
-        name=plan.name,
-        audience=plan.audience,
-        coworker_id=plan.coworker_id,
-        period_from=plan.period_from,
-        period_to=plan.period_to,
-        about=dict(plan.about) or None,
-        planned_at=now,
-        state=ActionState.SKIPPED if is_over else ActionState.PLANNED,
-        reason=plan.skipped_for,
-        due_at=plan.due_at,
-        finished_at=now if is_over else None,
+    values = {
+        "key": plan.key,
+        "name": plan.name,
+        "audience": plan.audience,
+        "coworker_id": plan.coworker_id,
+        "period_from": plan.period_from,
+        "period_to": plan.period_to,
+        "about": dict(plan.about) or None,
+        "planned_at": now,
+        "state": ActionState.SKIPPED if is_over else ActionState.PLANNED,
+        "reason": plan.skipped_for,
+        "due_at": plan.due_at,
+        "finished_at": now if is_over else None,
+    }
+    was_early = and_(
+        reports.c.state == ActionState.SKIPPED, reports.c.finished_at < reports.c.period_to
     )
-    stored = statement.on_conflict_do_nothing(index_elements=[reports.c.key])
+    stored = (
+        insert_into(connection, reports)
+        .values(values)
+        .on_conflict_do_update(index_elements=[reports.c.key], set_=values, where=was_early)
+    )
     return connection.execute(stored.returning(reports.c.id)).first() is not None
+
+
+def report_with_key(connection: Connection, key: str) -> Report | None:
+    """Return the report with this key, if there is one."""
+    row = connection.execute(select(reports).where(reports.c.key == key)).first()
+    return None if row is None else _report(row)
 
 
 def open_report(connection: Connection, name: str, audience: str) -> Report | None:

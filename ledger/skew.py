@@ -31,7 +31,7 @@ from ledger.tables import (
     outages,
     reports,
 )
-from schemas.actions import ActionState
+from schemas.actions import OPEN_ACTIONS, ActionState
 from schemas.events import TOLERANCE
 from schemas.reasons import Reason
 
@@ -80,6 +80,32 @@ def end_far_waits(
         changed = connection.execute(update(table).where(table.c.id.in_(far)).values(due_at=now))
         number += changed.rowcount
     return number
+
+
+def skip_reports_ahead(connection: Connection, name: str, audience: str, now: datetime) -> int:
+    """Skip reports about a time that is not over, which a clock that was ahead planned.
+
+    Without an audience those of all are skipped. Returns how many.
+    """
+    is_its_reader = (reports.c.audience == audience,) if audience else ()
+    changed = connection.execute(
+        update(reports)
+        .where(
+            UNFINISHED_REPORTS,
+            reports.c.state.in_(OPEN_ACTIONS),
+            reports.c.name == name,
+            reports.c.period_to > now,
+            *is_its_reader,
+        )
+        .values(
+            state=ActionState.SKIPPED,
+            reason=Reason.NOTHING_HAPPENED,
+            finished_at=now,
+            lease_until=None,
+            lease_token=None,
+        )
+    )
+    return changed.rowcount
 
 
 def _far_rows(

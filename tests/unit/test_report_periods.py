@@ -86,6 +86,22 @@ def test_a_clock_that_is_set_back_plans_no_period_twice() -> None:
         assert planned.next_period(WEEK, monday - timedelta(hours=hours / 24), BERLIN) is None
 
 
+def test_a_space_that_moves_west_leaves_some_hours_to_the_next_period() -> None:
+    monday, west = at("2026-03-08T23:00"), ZoneInfo("America/New_York")
+    planned = Progress(monday - 30 * DAY, monday - 7 * DAY).planned(WEEK, monday, BERLIN)
+    later = monday + timedelta(hours=12)
+    assert planned.next_period(WEEK, later, west) is None
+    assert planned.planned(WEEK, later, west) == planned
+    following = planned.next_period(WEEK, monday + 8 * DAY, west)
+    assert following == Period(monday, at("2026-03-16T04:00"))
+
+
+def test_the_first_period_may_be_a_few_hours() -> None:
+    sunday = at("2026-03-08T20:00")
+    found = Progress(sunday, sunday).next_period(WEEK, sunday + DAY, BERLIN)
+    assert found == Period(sunday, at("2026-03-08T23:00"))
+
+
 @pytest.mark.parametrize(
     ("end", "zone", "due"),
     [

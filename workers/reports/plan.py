@@ -18,7 +18,9 @@ from ledger.reports import (
     open_report,
     plan_report,
     report_state,
+    report_with_key,
 )
+from ledger.skew import skip_reports_ahead
 from schemas.actions import HOST, audience_of
 from schemas.events import is_ahead
 from schemas.reasons import Reason
@@ -155,13 +157,36 @@ def _plan_periods(tools: ReportTools, now: datetime) -> int:
             lock_decisions(connection)
             before = report_state(connection, name).get(audience)
             progress = Progress.read(before, now)
+            if progress.is_ahead_of(now):
+                skipped = skip_reports_ahead(connection, name, audience, now)
+                _log.warning("report.planned_ahead", report=name, skipped=skipped)
             period = progress.next_period(every, now, tools.zone)
             if period is not None:
                 for plan in reports_of_period(connection, tools, name, audience, period):
-                    planned += plan_report(connection, plan, now)
+                    planned += plan_once(connection, plan, now)
             after = progress.planned(every, now, tools.zone)
             note_report_state(connection, name, audience, after.plain, now)
     return planned
+
+
+def plan_once(connection: Connection, plan: ReportPlan, now: datetime) -> bool:
+    """Plan a report of a period unless it was planned; return whether it is new.
+
+    A clock that was ahead may have sent one under the same key, before the period was over.
+    """
+    if plan_report(connection, plan, now):
+        return True
+    stored, begin, end = report_with_key(connection, plan.key), plan.period_from, plan.period_to
+    if stored is None or begin is None or end is None:
+        return False
+    is_same = (stored.plan.period_from, stored.plan.period_to) == (begin, end)
+    if is_same and not is_ahead(stored.planned_at, now):
+        return False
+    key = f"{plan.key}/{begin:%Y%m%dT%H%M}-{end:%Y%m%dT%H%M}"
+    is_new = plan_report(connection, replace(plan, key=key), now)
+    if is_new:
+        _log.warning("report.planned_again", report=plan.name, report_id=stored.report_id)
+    return is_new
 
 
 def reports_of_period(

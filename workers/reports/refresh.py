@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.intake import Origin, store_notifications
-from ledger.reports import Report, plan_report
+from ledger.reports import Report
 from schemas.actions import HOST, Outcome
 from schemas.entity import Entity
 from schemas.errors import RecordStuck, RecordUnreadable, SourceError
@@ -16,7 +16,7 @@ from workers.lookup.commit import keep_findings
 from workers.lookup.read import FRESH, Findings, Reader
 from workers.reports.compose import just_read, scope_of
 from workers.reports.digest_text import MOST_COURSES, MOST_TITLES
-from workers.reports.plan import reports_of_period
+from workers.reports.plan import plan_once, reports_of_period
 from workers.reports.schedule import Period
 from workers.reports.study import CourseNews, is_on_course, news_of, one_to_write_to
 from workers.reports.tools import ReportTools
@@ -100,7 +100,7 @@ def _plan_for_new_hosts(
     if begin is not None and end is not None:
         period = Period(begin, end)
         for plan in reports_of_period(connection, tools, claimed.plan.name, "", period):
-            plan_report(connection, plan, now)
+            plan_once(connection, plan, now)
 
 
 def _notes_who_left(reader: Reader, news: Sequence[CourseNews]) -> bool:

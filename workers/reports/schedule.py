@@ -19,6 +19,7 @@ _DUE = time(9)
 _DAY = timedelta(days=1)
 _SETTLED = timedelta(minutes=10)  # by then what was recorded before the end is in the ledger
 _LONGEST = timedelta(days=62)
+_SHORTEST = 2 * _DAY  # what a space that moves to another zone leaves over is shorter
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Progress:
     def next_period(self, every: Every, now: datetime, zone: ZoneInfo) -> Period | None:
         """Return the period that ended and was not planned yet, if there is one."""
         end = last_end(every, now, zone)
-        if end <= self.upto:  # also if a clock that was ahead planned it
+        if end <= self.upto or self._is_remainder(end):  # the former if a clock ahead planned it
             return None
         is_long = end - self.upto > _LONGEST
         return Period(_begin_of(every, end, zone) if is_long else self.upto, end)
@@ -71,8 +72,16 @@ class Progress:
     def planned(self, every: Every, now: datetime, zone: ZoneInfo) -> "Progress":
         """Return the progress once everything until now is planned."""
         end = last_end(every, now, zone)
-        is_far = is_ahead(self.upto, now)
-        return Progress(min(self.since, now), end if is_far else max(self.upto, end))
+        upto = self.upto if self._is_remainder(end) else max(self.upto, end)
+        return Progress(min(self.since, now), end if self.is_ahead_of(now) else upto)
+
+    def is_ahead_of(self, now: datetime) -> bool:
+        """Return whether a clock that was ahead planned the last period."""
+        return is_ahead(self.upto, now)
+
+    def _is_remainder(self, end: datetime) -> bool:
+        """Return whether only hours are left until this end, which the next period includes."""
+        return self.upto != self.since and timedelta() < end - self.upto < _SHORTEST
 
 
 def last_end(every: Every, now: datetime, zone: ZoneInfo) -> datetime:
