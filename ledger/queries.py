@@ -36,6 +36,7 @@ class EmailView:
     `resent_as` the one that repeats this. `is_person_gone`: Nexudus no longer has the person, or
     the ledger does not know them. `person` and `email` are those of the member it is about;
     `audience` is whom it is to, None if to them, and `recipient` the address of its stored copy.
+    `closed_at` is when a person said that nothing more is to do about it.
     """
 
     action_id: int
@@ -62,6 +63,7 @@ class EmailView:
     resent_as: int | None
     audience: str | None = None
     recipient: str | None = field(default=None, repr=False)
+    closed_at: datetime | None = None
 
     @property
     def address(self) -> str | None:
@@ -272,6 +274,7 @@ def _email_view(row: Row[Any]) -> EmailView:
         resent_as=row.resent_as,
         audience=row.audience,
         recipient=row.recipient,
+        closed_at=row.closed_at,
     )
 
 

@@ -34,7 +34,7 @@ class ActionView:
     """One action: its state, its reason and its history. `title` is its copy's.
 
     `was_resent`: a later one repeats it. `audience` is whom it is to, None if to the person it is
-    about, and `recipient` the address of its copy.
+    about, and `recipient` the address of its copy. `closed_at`: since then it needs nobody.
     """
 
     action_id: int
@@ -50,6 +50,7 @@ class ActionView:
     was_resent: bool = False
     audience: str | None = None
     recipient: str | None = field(default=None, repr=False)
+    closed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +249,7 @@ def _actions_by_event(
             row.id in resent,
             row.audience,
             row.recipient,
+            row.closed_at,
         )
         by_event.setdefault(row.event_id, []).append(view)
     return by_event

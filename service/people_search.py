@@ -35,23 +35,33 @@ class PersonMatch:
 
 
 def matching_people(
-    connection: Connection, who: str, most_read: int | None = None
+    connection: Connection, who: str, most_read: int | None = None, *, by_part: bool = True
 ) -> list[PersonMatch]:
     """Return the known people who match.
 
     `who` is an address or part of one with the @, the Id of a coworker, or part of a name or of an
     address before the @. If it is the whole name or address of some, only those are returned.
-    With `most_read` a name that fits many is not searched to the end.
+    With `most_read` a name that fits many is not searched to the end. Without `by_part` nobody is
+    found by part of an address, so that no search tells an address letter by letter.
     """
     if "@" in who:
-        found = people_by_email(connection, who) or people_by_address_part(connection, who)
+        found = people_by_email(connection, who)
+        if by_part and not found:
+            found = people_by_address_part(connection, who)
         return [_read(one) for one in found]
     coworker_id = coworker_id_in(who)
     known = None if coworker_id is None else known_person(connection, coworker_id)
     if known is not None:
         return [known]
     named = _by_name(connection, who, most_read)
+    if not by_part:
+        named = [one for one in named if _is_named(one, who)]
     return [one for one in named if folded(who) == folded(one.full_name)] or named
+
+
+def _is_named(one: PersonMatch, part: str) -> bool:
+    """Return whether this is part of their name, and their name is not itself an address."""
+    return folded(part) in folded(one.full_name) and "@" not in one.full_name
 
 
 def is_ambiguous(found: list[PersonMatch]) -> bool:

@@ -99,8 +99,12 @@ def person_history(  # noqa: PLR0913 - of whom, which part of it, and when
     *,
     wanted: HistoryFilter,
     now: datetime,
+    in_full: bool = False,
 ) -> PersonHistory | None:
-    """Return one person's history; None if nothing of them was ever read, listed or found."""
+    """Return one person's history; None if nothing of them was ever read, listed or found.
+
+    Only `in_full` it has `with_sending` and `traces`, which take long for many events.
+    """
     every = titled_history(connection, coworker_id)
     before = enrolments_before_start(connection, coworker_id)
     if not ((person is not None and person.was_read) or every or before):
@@ -120,10 +124,10 @@ def person_history(  # noqa: PLR0913 - of whom, which part of it, and when
         person,
         events,
         [(one, titles[one.course_id or 0, one.course_member_id]) for one in earlier],
-        _outcomes_with_sending(connection, settings, coworker_id, events, now),
+        _outcomes_with_sending(connection, settings, coworker_id, events, now) if in_full else {},
         _paused(connection, coworker_id, events, now),
         tuple(open_lookups(connection, enrolments)),
-        decisions_of(connection, [one.event.event_id for one in events]),
+        decisions_of(connection, [one.event.event_id for one in events]) if in_full else {},
         None if listed is None or listed.reason is not None else listed.begun_at,
         sending_of(connection).mode,
         _chosen(connection, key, coworker_id, person),

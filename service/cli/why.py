@@ -190,7 +190,9 @@ def _histories(
     known = {one.coworker_id: one for one in people}
     now = command_clock().now()
     found = (
-        person_history(connection, settings, one, known.get(one), wanted=wanted, now=now)
+        person_history(
+            connection, settings, one, known.get(one), wanted=wanted, now=now, in_full=True
+        )
         for one in ids
     )
     return [one for one in found if one is not None]

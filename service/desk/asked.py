@@ -51,7 +51,7 @@ def show(visit: Visit, coworker_id: int) -> Response:
     response = visit.page(
         "asked.html",
         coworker_id=coworker_id,
-        name=match.full_name if match else visit.member_name(coworker_id),
+        name=(match.full_name if match else "") or visit.member_name(coworker_id),
         found=found,
         counted=_counted(visit, check) if check else "",
         differences=[_difference(visit, one) for one in check.differences] if check else [],

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from schemas.settings import Settings
 from schemas.text import one_line
 from service.desk.routes import ROUTES
+from service.desk.shown_text import shown_text
 from service.desk.wording import explained
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class DeskFrame:
             path=request.path,
             **known,
         )
+        text = shown_text(known.get("visit"), text)
         return Response(text, status, HEADERS, mimetype="text/html")
 
 

@@ -1,10 +1,12 @@
 """One email: exactly what the member got or would get, how it came about, and what can be done."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from flask import Response
 
+from ledger.controls import sending_of
 from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.interventions import (
     ResendCandidate,
@@ -17,12 +19,12 @@ from ledger.mail_reports import reports_of
 from ledger.people import person_of
 from ledger.queries import EmailView, emails_of
 from ledger.stories import ActionView, TitledEvent, events_of
-from schemas.actions import OPEN_ACTIONS, ActionState
+from schemas.actions import OPEN_ACTIONS, ActionState, Mode
 from schemas.errors import ConfigurationError
-from schemas.reasons import Reason
+from service.desk.shown_text import shown_text
 from service.desk.visit import Visit
 from service.desk.wording import happened, shown_email, words
-from service.held_emails import drop_any
+from service.held_emails import drop_any, is_releasable
 from workers.actions.base import Printable, plain
 from workers.deliver.forecast import Preview, preview
 
@@ -37,6 +39,8 @@ _BODY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Robots-Tag": "noindex, nofollow",
 }
+_CLOSABLE = frozenset({ActionState.FAILED, ActionState.UNKNOWN})
+_DROPPABLE = frozenset({*OPEN_ACTIONS, ActionState.HELD})
 _LINK = re.compile(r"(<a\b[^>]*?)\shref=", re.IGNORECASE)
 _NOT_AGAIN = {
     ResendRefusal.OPEN: words("It was not sent yet, so it cannot be sent again."),
@@ -76,56 +80,75 @@ def show(visit: Visit, action_id: int) -> Response:
         events=[(one, happened(visit.times, one)) for one in found.events],
         may_skip=email.state in {*OPEN_ACTIONS, ActionState.HELD},
         may_release=email.state is ActionState.HELD
-        and email.reason is not Reason.PAUSED
-        and not visit.state.is_observing,
+        and is_releasable(email.reason, visit.state.sending.mode),
         may_repeat=email.state in {ActionState.DONE, ActionState.FAILED, ActionState.UNKNOWN}
         and email.resent_as is None
         and not visit.state.is_observing,
         may_close=email.state in {ActionState.FAILED, ActionState.UNKNOWN}
-        and email.resent_as is None,
+        and email.resent_as is None
+        and email.closed_at is None,
     )
 
 
 def body(visit: Visit, action_id: int) -> Response:
     """Return the text of an email as a page of its own, for the frame of the first."""
     with reading(visit.pages.engine) as connection:
-        found = _read(visit, connection, action_id)
+        found = _read(visit, connection, action_id, needs_text=True)
     if found is None or found.text is None or found.text.html is None:
         return _missing(visit)
-    return text_page(found.text.html)
+    return text_page(visit, found.text.html)
 
 
-def text_page(html: str) -> Response:
+def text_page(visit: Visit, html: str) -> Response:
     """Return the HTML of an email as a page for a frame, with links that lead nowhere."""
-    return Response(_LINK.sub(r"\1 data-href=", html), 200, _BODY_HEADERS, mimetype="text/html")
+    html = shown_text(visit, _LINK.sub(r"\1 data-href=", html))
+    return Response(html, 200, _BODY_HEADERS, mimetype="text/html")
 
 
 def release(visit: Visit, action_id: int) -> Response:
     """Send a held email now, once it was checked again."""
+    say = visit.language.say
     with writing(visit.pages.engine) as connection:
         lock_decisions(connection)
-        done = release_held(connection, [action_id], visit.operator.name, visit.now)
-    visit.pages.wake()
-    say = visit.language.say
-    notice = (
-        say("It is checked again and sent now.") if done else say("It was not waiting for you.")
-    )
+        mode = sending_of(connection).mode
+        found = emails_of(connection, [action_id])
+        held = [one for one in found if one.state is ActionState.HELD]
+        ids = [one.action_id for one in held if is_releasable(one.reason, mode)]
+        done = release_held(connection, ids, visit.operator.name, visit.now)
+    if done:
+        visit.pages.wake()
+        notice = say("It is checked again and sent now.")
+    elif mode is not Mode.SENDING:
+        notice = say("Sending has not been started, so nothing is sent.")
+    elif held:
+        notice = say("Sending to them is paused: resume first.")
+    else:
+        notice = say("It was not waiting for you.")
     return visit.see_other(f"/messages/{action_id}", notice)
 
 
 def skip(visit: Visit, action_id: int) -> Response:
-    """Drop an email that waits, or close one that failed."""
-    return visit.see_other(f"/messages/{action_id}", drop(visit, action_id))
+    """Drop an email that waits or is held, or close one that failed."""
+    states = _CLOSABLE if visit.field("act") == "close" else _DROPPABLE
+    return visit.see_other(f"/messages/{action_id}", drop(visit, action_id, states))
 
 
-def drop(visit: Visit, action_id: int) -> str:
-    """Drop an email that waits, or close one that failed; return what came of it."""
-    who, now = visit.operator.name, visit.now
+def drop(visit: Visit, action_id: int, states: Collection[ActionState]) -> str:
+    """Drop or close an email that is in one of these states; return what came of it."""
+    say, who, now = visit.language.say, visit.operator.name, visit.now
     with writing(visit.pages.engine) as connection:
         lock_decisions(connection)
-        done = drop_any(connection, [action_id], who, now)
-    say = visit.language.say
-    return say("It will not be sent.") if done else say("It was not waiting any more.")
+        before = emails_of(connection, [action_id])
+        ids = [one.action_id for one in before if one.state in states and one.resent_as is None]
+        done = drop_any(connection, ids, who, now)
+        after = emails_of(connection, ids)
+    if done and after[0].state is ActionState.SKIPPED:
+        return say("It will not be sent.")
+    if done:
+        return say("Closed. It stays as it is.")
+    if ActionState.FAILED in states:
+        return say("It needs nobody any more.")
+    return say("It was not waiting any more.")
 
 
 def ask_to_repeat(visit: Visit, action_id: int) -> Response:
@@ -152,10 +175,13 @@ def ask_to_repeat(visit: Visit, action_id: int) -> Response:
 
 def repeat(visit: Visit, action_id: int) -> Response:
     """Send an email again. Pressing twice sends it once: one email is repeated by one other."""
-    checked = visit.field("checked") == "yes"
+    checked, say = visit.field("checked") == "yes", visit.language.say
     with writing(visit.pages.engine) as connection:
+        lock_decisions(connection)
+        if sending_of(connection).mode is not Mode.SENDING:
+            notice = say("Sending has not been started, so nothing is sent.")
+            return visit.see_other(f"/messages/{action_id}", notice)
         done = send_again(connection, [action_id], visit.operator.name, visit.now, checked=checked)
-    say = visit.language.say
     if action_id not in done:
         problem = say("Nothing was sent: please say that you checked, or look at the email again.")
         with reading(visit.pages.engine) as connection:
@@ -177,25 +203,31 @@ def _why_not(visit: Visit, candidate: ResendCandidate) -> str:
     return visit.language.say(_NOT_AGAIN[candidate.refusal])
 
 
-def _read(visit: Visit, connection: Connection, action_id: int) -> ShownMessage | None:
+def _read(
+    visit: Visit, connection: Connection, action_id: int, *, needs_text: bool = False
+) -> ShownMessage | None:
     found = emails_of(connection, [action_id])
     if not found:
         return None
     [email] = found
+    events = tuple(events_of(connection, action_id))
+    own = [each for one in events for each in one.event.actions if each.action_id == action_id]
+    action = own[0] if own else None
     try:
         setup = visit.pages.rules.setup()
         previewed = preview(connection, email, setup, visit.now)
     except ConfigurationError:
-        return ShownMessage(email, Preview(None, None), None, (), None)
+        if needs_text:
+            raise
+        why = visit.language.say("It cannot be shown: the rules file has a mistake")
+        return ShownMessage(email, Preview(None, email.written_at, (why,)), None, events, action)
     text = None
     if previewed.copy is not None:
         kind = setup.actions.get(email.kind)
         show_copy = plain if kind is None else kind.printable
         to = visit.masked(previewed.copy.recipient)
         text = show_copy(previewed.copy, to=to, written_at=previewed.written_at)
-    events = tuple(events_of(connection, action_id))
-    own = [each for one in events for each in one.event.actions if each.action_id == action_id]
-    return ShownMessage(email, previewed, text, events, own[0] if own else None)
+    return ShownMessage(email, previewed, text, events, action)
 
 
 def _missing(visit: Visit) -> Response:

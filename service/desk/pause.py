@@ -10,6 +10,7 @@ from flask import Response
 from ledger.courses import course_titles
 from ledger.engine import Connection, reading
 from ledger.pauses import Pause, PauseScope, open_among, open_by_rule_and_course
+from schemas.errors import ConfigurationError
 from schemas.text import folded
 from service.desk.visit import Visit, id_in
 from service.desk.wording import rule_words
@@ -105,7 +106,7 @@ def scope_words(visit: Visit, connection: Connection, scope: PauseScope, target:
         case PauseScope.PERSON:
             coworker_id = int(target or 0)
             match = known_person(connection, coworker_id)
-            name = match.full_name if match else visit.member_name(coworker_id)
+            name = (match.full_name if match else "") or visit.member_name(coworker_id)
             return say("emails to {name}").format(name=name)
     return say("all emails")
 
@@ -123,8 +124,7 @@ def _wish(visit: Visit, connection: Connection, filled: PauseForm) -> PauseWish 
     if isinstance(found, UnclearPause):
         return found
     scope, target = found
-    digests = {one.name for one in visit.pages.rules.setup().rules.digests}
-    report = target if scope is PauseScope.RULE and target in digests else None
+    report = target if scope is PauseScope.RULE and target in _digests(visit) else None
     return PauseWish(scope, target, until, filled.note, report)
 
 
@@ -210,16 +210,24 @@ def _page(
 
 
 def _person_choice(visit: Visit, connection: Connection, one: PersonMatch) -> PauseChoice:
-    who = f"{one.full_name} ({visit.masked(one.email)})" if one.email else one.full_name
+    name = one.full_name or visit.member_name(one.coworker_id)
+    who = f"{name} ({visit.masked(one.email)})" if one.email else name
     tried = Pause(0, PauseScope.PERSON, str(one.coworker_id), None, None, visit.now, "")
     return PauseChoice(f"{_ONE_PERSON}{one.coworker_id}", who, open_among(connection, tried))
 
 
 def _names(visit: Visit) -> list[str]:
-    """Return the names of the kinds of email: of the enabled rules and digests."""
-    rules = visit.pages.rules.setup().rules
+    """Return the names of the kinds of email; none while the rules cannot be read."""
+    try:
+        rules = visit.pages.rules.setup().rules
+    except ConfigurationError:
+        return []
     kinds = [one.name for one in rules.rules if one.enabled]
     return kinds + [one.name for one in rules.digests if one.enabled]
+
+
+def _digests(visit: Visit) -> set[str]:
+    return {one.name for one in visit.pages.rules.setup().rules.digests}
 
 
 def _ends(visit: Visit) -> list[datetime]:
@@ -235,6 +243,6 @@ def _moment(text: str) -> datetime | None:
     """Return the moment that one of our own choices stands for; None for another text."""
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    return found.astimezone(UTC) if found.tzinfo is not None else None

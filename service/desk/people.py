@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flask import Response, request
+from flask import Response
 
 from ledger.courses import course_titles
 from ledger.engine import Connection, reading
@@ -30,14 +30,19 @@ class FoundCourse:
 
 def show(visit: Visit) -> Response:
     """Show who matches, who is on a course, or of whom something happened last."""
-    typed = request.args.get("q", "").strip()[:_LONGEST_QUERY]
+    typed = visit.query("q", _LONGEST_QUERY)
+    by_part = visit.may_operate
     course_id = visit.number_in_query("course")
     with reading(visit.pages.engine) as connection:
         if course_id is not None:
             title = course_titles(connection).get(course_id)
             found = _on_course(connection, course_id)
             return visit.page("people.html", typed="", people=found, courses=[], course=title)
-        found = matching_people(connection, typed, _MOST_READ) if typed else _recent(connection)
+        found = (
+            matching_people(connection, typed, _MOST_READ, by_part=by_part)
+            if typed
+            else _recent(connection)
+        )
         courses = list(_courses(connection, typed)) if typed else []
     if typed and len(found) == 1 and not courses:
         return visit.see_other(f"/people/{found[0].coworker_id}")
@@ -49,7 +54,7 @@ def _recent(connection: Connection) -> list[PersonMatch]:
     found = {
         one.coworker_id: PersonMatch(one.coworker_id, one.person, None, was_read=False)
         for one in newest_events(connection, _MOST_RECENT)
-        if one.person
+        if one.person is not None
     }
     return list(found.values())
 

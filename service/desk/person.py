@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ from ledger.people import person_of
 from ledger.stories import ActionView, TitledEvent
 from schemas.actions import OPEN_ACTIONS, ActionState
 from schemas.choices import ALL
+from schemas.errors import ConfigurationError
 from schemas.events import EventKind
 from schemas.rules import Stream
 from service.desk.visit import Visit
@@ -76,7 +78,7 @@ class CourseStory:
 
 def show(visit: Visit, coworker_id: int) -> Response:
     """Show the answer, then the story of each course."""
-    counts = visit.pages.rules.setup().rules.counts
+    progress: dict[tuple[int, int], CourseProgress] = {}
     with reading(visit.pages.engine) as connection:
         match = known_person(connection, coworker_id)
         person = person_of(connection, coworker_id)
@@ -92,13 +94,15 @@ def show(visit: Visit, coworker_id: int) -> Response:
             nobody = visit.language.say("There is no member with this number, or not yet.")
             return visit.missing(nobody)
         enrolments = {(one.event.course_id, one.event.course_member_id) for one in found.events}
-        progress = progress_in(connection, enrolments, counts)
+        with suppress(ConfigurationError):  # the rules say which lessons count
+            counts = visit.pages.rules.setup().rules.counts
+            progress = progress_in(connection, enrolments, counts)
     language = language_for(person.language) if person and person.language else None
     return visit.page(
         "person.html",
         found=found,
         person=person,
-        name=match.full_name if match else visit.member_name(coworker_id),
+        name=(match.full_name if match else "") or visit.member_name(coworker_id),
         address=visit.masked(person.email if person else None),
         language_name=language.locale.get_display_name(visit.language.locale) if language else None,
         answer=_answer(visit, found),
@@ -139,7 +143,8 @@ def _wishes(visit: Visit, found: PersonHistory) -> Iterator[str]:
 
 def _answer(visit: Visit, found: PersonHistory) -> Answer:
     say, times = visit.language.say, visit.times
-    name = found.person.full_name if found.person else visit.member_name(found.coworker_id)
+    name = found.person.full_name if found.person else ""
+    name = name or visit.member_name(found.coworker_id)
     if not found.events:
         return Answer(
             say("What do we know of {name}?").format(name=name), _nothing(visit, found), None

@@ -105,7 +105,7 @@ class Shot:
 
 def show(visit: Visit, name: str) -> Response:
     """Show an email as a person would get it now, or the people who match what was typed."""
-    typed = request.args.get("q", "").strip()[:_LONGEST_QUERY]
+    typed = visit.query("q", _LONGEST_QUERY)
     setup = visit.pages.rules.setup()
     shot = chosen_email(setup, name, request.args)
     if shot is None:
@@ -113,7 +113,7 @@ def show(visit: Visit, name: str) -> Response:
     found: list[PersonMatch] = []
     if typed:
         with reading(visit.pages.engine) as connection:
-            found = matching_people(connection, typed)
+            found = matching_people(connection, typed, by_part=visit.may_operate)
     if len(found) == 1:
         query = shot.choice.query(person=found[0].coworker_id, course=None)
         return visit.see_other(f"/emails/{name}?{query}")
@@ -167,7 +167,7 @@ def body(visit: Visit, name: str) -> Response:
     shot = taken(visit, setup, shot)
     if shot.prepared is None:
         return no_such_email(visit)
-    return text_page(in_scheme(read_message(shot.prepared.body).html, shot.choice.scheme))
+    return text_page(visit, in_scheme(read_message(shot.prepared.body).html, shot.choice.scheme))
 
 
 def in_scheme(html: str, scheme: str) -> str:

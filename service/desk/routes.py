@@ -114,8 +114,12 @@ def desk_routes(
             one.path, endpoint=name, view_func=views.view(one), methods=[one.method]
         )
 
-    @routes.errorhandler(LedgerUnavailable)
     @routes.errorhandler(ConfigurationError)
+    def misconfigured(error: ConfigurationError) -> Response:
+        _log.error("desk.misconfigured", error=str(error))
+        return views.pages.misconfigured()
+
+    @routes.errorhandler(LedgerUnavailable)
     def unavailable(error: Exception) -> Response:
         _log.error("desk.unavailable", error=str(error))
         return views.pages.unavailable()

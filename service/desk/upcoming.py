@@ -65,7 +65,7 @@ def ask_to_skip(visit: Visit, action_id: int) -> Response:
 
 def skip(visit: Visit, action_id: int) -> Response:
     """Drop an email that waits."""
-    return visit.see_other("/upcoming", drop(visit, action_id))
+    return visit.see_other("/upcoming", drop(visit, action_id, OPEN_ACTIONS))
 
 
 def _lines(visit: Visit, connection: Connection, found: NextEmails) -> Iterator[NextLine]:

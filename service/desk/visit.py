@@ -7,6 +7,7 @@ sent once the operator confirms it.
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -29,7 +30,7 @@ from ledger.pauses import open_pauses, pause_of
 from ledger.queries import EmailView
 from ledger.stories import TitledEvent
 from schemas.actions import OPEN_ACTIONS
-from schemas.errors import LedgerUnavailable
+from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.fields import MAX_ID
 from schemas.roles import Role
 from schemas.settings import Settings, is_loopback
@@ -103,9 +104,13 @@ class OperatorPages:
 
     def unavailable(self) -> Response:
         """Answer while the ledger cannot be used."""
-        response = Guest(self).page("unavailable.html", 503)
+        response = Guest(self).page("unavailable.html", 503, are_rules_wrong=False)
         response.headers["Retry-After"] = "30"
         return response
+
+    def misconfigured(self) -> Response:
+        """Answer that this page needs the rules, which cannot be read."""
+        return Guest(self).page("unavailable.html", 503, are_rules_wrong=True)
 
     def broken(self) -> Response:
         """Answer after a fault of ours, which is in the log."""
@@ -166,6 +171,11 @@ class Guest:
     def field(self, name: str, longest: int = 500) -> str:
         """Return what was filled in, without spaces around it, cut at `longest` characters."""
         return request.form.get(name, "").replace("\0", "").strip()[:longest]
+
+    @staticmethod
+    def query(name: str, longest: int) -> str:
+        """Return what was typed in a search, as `field` does."""
+        return request.args.get(name, "").replace("\0", "").strip()[:longest]
 
     @staticmethod
     def number_in_query(name: str) -> int | None:
@@ -248,7 +258,10 @@ class Visit(Guest):
         self, these: Iterable[TitledEvent] = (), emails: Iterable[EmailView] = ()
     ) -> Holding:
         """Return what makes emails about these events, or these emails, wait now."""
-        rules = self.pages.rules.setup().rules.rules
+        gathering: set[str] = set()
+        with suppress(ConfigurationError):  # it is still true what a pause holds
+            every = self.pages.rules.setup().rules.rules
+            gathering = {one.name for one in every if one.gather_s}
         about = [
             (action.action_id, action.state, action.rule, one.event.course_id, one.coworker_id)
             for one in these
@@ -269,7 +282,7 @@ class Visit(Guest):
                 coworker_id=coworker_id,
             )
         }
-        return Holding(paused, {one.name for one in rules if one.gather_s})
+        return Holding(paused, gathering)
 
     def page(self, template: str, status: int = 200, **known: Any) -> Response:  # noqa: ANN401 - what templates print
         """Return a page with navigation, the state of sending, and the notice of the last act."""
@@ -284,8 +297,8 @@ class Visit(Guest):
         """Return an address as this operator may see it: whole if they may write to members."""
         if not address or self.may_operate:
             return address
-        name, _, domain = address.rpartition("@")
-        return f"{name[:1]}…@{domain}"
+        name, at, domain = address.rpartition("@")
+        return f"{name[:1]}…@{domain}" if at else f"{domain[:1]}…"
 
     def member_name(self, coworker_id: int) -> str:
         """Return what a member is called whose name was never read."""

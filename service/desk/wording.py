@@ -127,6 +127,10 @@ def shown_email(
     if state in {ActionState.UNKNOWN, ActionState.FAILED} and _is_settled(email):
         word = word if state is ActionState.FAILED else words("Unknown")
         return Shown("skipped", say(word), say("It was sent again."))
+    if email.closed_at is not None:
+        word = word if state is ActionState.FAILED else words("Unknown")
+        closed = say("Closed: nothing more is to be done.")
+        return Shown("skipped", say(word), f"{why} {closed}".strip())
     return Shown(badge, say(word), why)
 
 
