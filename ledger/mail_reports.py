@@ -31,6 +31,11 @@ from schemas.mail_reports import MailReport, Provider, ReportKind
 _FOUND_FOR = timedelta(hours=1)  # how long an email is searched for
 _PAUSE = timedelta(seconds=30)  # before the second search; then as long as the report is old
 _OLDEST = timedelta(days=365)  # before that, a date is a mistake, such as the year 1
+# An email is of an action or a report. One statement for each finds it by an index; OR may not.
+_OF_EMAIL = (
+    sent_emails.c.action_id == mail_reports.c.action_id,
+    sent_emails.c.report_id == mail_reports.c.report_id,
+)
 _ROWS = 200  # in one statement
 
 
@@ -217,12 +222,15 @@ def _update(connection: Connection, report: StoredReport, values: Mapping[str, o
 
 def last_arrival(connection: Connection, hashed: str) -> datetime | None:
     """Return when an email last arrived at the address with this hash; None if none is known."""
-    found: datetime | None = connection.scalar(
-        select(func.max(mail_reports.c.happened_at))
-        .join(sent_emails, _is_of_email())
-        .where(*_to(hashed, ReportKind.DELIVERED))
+    arrived = (
+        connection.scalar(
+            select(func.max(mail_reports.c.happened_at))
+            .join(sent_emails, is_of_email)
+            .where(*_to(hashed, ReportKind.DELIVERED))
+        )
+        for is_of_email in _OF_EMAIL
     )
-    return found
+    return max((at for at in arrived if at is not None), default=None)
 
 
 def bounces_from(
@@ -234,25 +242,23 @@ def bounces_from(
     """
     begun = () if begin is None else (mail_reports.c.happened_at >= begin,)
     hard, soft = (
-        connection.execute(
-            select(mail_reports)
-            .join(sent_emails, _is_of_email())
-            .where(*_to(hashed, kind), *begun)
-            .order_by(mail_reports.c.happened_at, mail_reports.c.id)
-        ).all()
+        [
+            row
+            for is_of_email in _OF_EMAIL
+            for row in connection.execute(
+                select(mail_reports)
+                .join(sent_emails, is_of_email)
+                .where(*_to(hashed, kind), *begun)
+            )
+        ]
         for kind in (ReportKind.HARD_BOUNCE, ReportKind.SOFT_BOUNCE)
     )
+    for rows in (hard, soft):
+        rows.sort(key=lambda row: (row.happened_at, row.id))
     firsts: dict[tuple[int | None, int | None], Row[Any]] = {}
     for row in soft:
         firsts.setdefault((row.action_id, row.report_id), row)
     return [_stored(row) for row in hard], [_stored(row) for row in firsts.values()]
-
-
-def _is_of_email() -> ColumnElement[bool]:
-    return or_(
-        sent_emails.c.action_id == mail_reports.c.action_id,
-        sent_emails.c.report_id == mail_reports.c.report_id,
-    )
 
 
 def _to(hashed: str, kind: ReportKind) -> tuple[ColumnElement[bool], ...]:
@@ -283,7 +289,8 @@ def _reports_about(
     found: dict[int, list[ReportView]] = {}
     for some in chunks(sorted(set(ids))):
         went_there = exists().where(
-            _is_of_email(), sent_emails.c.address_hash == mail_reports.c.address_hash
+            sent_emails.c[about.name] == about,
+            sent_emails.c.address_hash == mail_reports.c.address_hash,
         )
         is_of_other = and_(mail_reports.c.address_hash.is_not(None), ~went_there)
         rows = connection.execute(

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, 
 from ledger.actions import Copy
 from ledger.attempts import wait_after_cuts
 from ledger.controls import REPORT_STATE, set_value, value_of
-from ledger.engine import insert_into
+from ledger.engine import chunks, insert_into
 from ledger.interventions import AUTOMATIC
 from ledger.skew import is_lease_over
 from ledger.tables import UNFINISHED_REPORTS, report_copies, reports
@@ -24,6 +24,7 @@ from schemas.actions import OPEN_ACTIONS, ActionState, Outcome
 from schemas.reasons import Reason
 
 _ENDED = (ActionState.DONE, ActionState.SKIPPED, ActionState.FAILED, ActionState.UNKNOWN)
+_RECENT = timedelta(days=62)  # each month has a digest, which may wait some days
 _OPEN = [state.value for state in OPEN_ACTIONS]
 
 
@@ -120,8 +121,7 @@ def open_report(connection: Connection, name: str, audience: str) -> Report | No
     row = connection.execute(
         select(reports)
         .where(UNFINISHED_REPORTS, reports.c.name == name, reports.c.audience == audience)
-        .order_by(reports.c.id)
-        .limit(1)
+        .order_by(reports.c.id)  # with a limit, PostgreSQL may read the whole table in this order
     ).first()
     return None if row is None else _report(row)
 
@@ -319,16 +319,34 @@ def store_report_copy(connection: Connection, report_id: int, copy: Copy, now: d
     )
 
 
-def last_reports(connection: Connection) -> list[Report]:
-    """Return of each name and recipient the reports not finished, and the last that is."""
+def last_reports(connection: Connection, now: datetime) -> list[Report]:
+    """Return of each name and recipient the reports not finished, and the last that is.
+
+    What ended longer ago than two months is left out; see `last_report`.
+    """
     whose = (reports.c.name, reports.c.audience, reports.c.coworker_id)
-    newest = select(func.max(reports.c.id)).where(reports.c.state.in_(_ENDED)).group_by(*whose)
-    rows = connection.execute(
+    is_recent = and_(reports.c.finished_at > now - _RECENT, reports.c.state.in_(_ENDED))
+    # SQLite would read the whole table in the order of the groups.
+    recent = connection.execute(select(*whose, reports.c.id).where(is_recent))
+    newest: dict[tuple[Any, ...], int] = {}
+    for *one, report_id in recent:
+        newest[tuple(one)] = max(report_id, newest.get(tuple(one), 0))
+    rows = [*connection.execute(select(reports).where(UNFINISHED_REPORTS))]
+    for ids in chunks(sorted(newest.values())):
+        rows += connection.execute(select(reports).where(reports.c.id.in_(ids)))
+    return [_report(row) for row in sorted(rows, key=lambda row: int(row.id))]
+
+
+def last_report(connection: Connection, name: str, audience: str) -> Report | None:
+    """Return the last finished report of this name to this audience; None if there is none."""
+    is_it = and_(reports.c.name == name, reports.c.audience == audience)
+    row = connection.execute(
         select(reports)
-        .where(or_(reports.c.id.in_(newest), UNFINISHED_REPORTS))
-        .order_by(reports.c.name, reports.c.audience, reports.c.coworker_id, reports.c.id)
-    )
-    return [_report(row) for row in rows]
+        .where(is_it, reports.c.state.in_(_ENDED))
+        .order_by(reports.c.id.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else _report(row)
 
 
 def report_state(connection: Connection, name: str) -> dict[str, Any]:

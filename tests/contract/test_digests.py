@@ -452,6 +452,14 @@ def test_a_reader_may_stop_it_until_the_last_step(desk: ReportDesk) -> None:
     assert desk.ends() == [("for-hosts", "skipped", "opted-out-kind")]
 
 
+def test_observe_mode_stops_it_until_the_last_step(desk: ReportDesk) -> None:
+    study(desk)
+    desk.space.mailer.meanwhile(lambda: desk.space.choose(Mode.OBSERVE))
+    desk.at(MONDAY)
+    assert desk.ends() == [("for-hosts", "skipped", "observe")]
+    assert digests(desk) == []
+
+
 def test_a_pause_delays_it_and_a_long_one_drops_it(desk: ReportDesk) -> None:
     study(desk)
     with writing(desk.space.engine) as connection:

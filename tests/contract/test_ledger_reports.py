@@ -19,6 +19,7 @@ from ledger.reports import (
     claim_report,
     commit_report,
     expire_reports,
+    last_reports,
     note_report_state,
     plan_report,
     renew_report,
@@ -38,6 +39,7 @@ from tests.contract.study_rig import SHIPPED, Space, rules_of
 from tests.servers.programs import wait_until
 from workers.actions.email.action import EmailAction
 from workers.reports.alerts import AlertState
+from workers.reports.listing import report_lines
 from workers.reports.plan import plan_reports
 from workers.reports.send import send_reports
 from workers.retries import LONGEST_REPORT_WAITS, LONGEST_WAITS
@@ -79,6 +81,26 @@ def test_a_report_that_another_worker_took_over_is_no_longer_changed_by_the_firs
     assert may_change(second) == [True] * 4
     assert may_change(first) == [False] * 4
     assert rows(ledger_engine, reports)[0].receipt == second.token
+
+
+def test_the_last_report_to_an_address_is_shown_however_long_ago_it_was(
+    ledger_engine: Engine,
+) -> None:
+    desk = ReportDesk(Space(ledger_engine, rules_of(SHIPPED)))
+    plan = replace(ALERT, audience=str(audience_of(OPS)))
+    with writing(ledger_engine) as connection:
+        plan_report(connection, plan, NOON)
+    claimed = claimed_at(ledger_engine, NOON, "1" * 32)
+    with writing(ledger_engine) as connection:
+        settle_report(connection, claimed, Outcome.done("250 ok"), NOON)
+        plan_report(connection, replace(plan, key="next"), NOON)
+    now = NOON + 180 * DAY
+    with reading(ledger_engine) as connection:
+        assert [one.plan.key for one in last_reports(connection, NOON + DAY)] == [plan.key, "next"]
+        assert [one.plan.key for one in last_reports(connection, now)] == ["next"]
+        line, *_ = report_lines(connection, desk.tools, now)
+    assert line.last is not None
+    assert (line.last.plan.key, line.due_at) == (plan.key, NOON)
 
 
 def test_a_receipt_whose_commit_was_not_confirmed_counts_as_stored(ledger_engine: Engine) -> None:

@@ -6,7 +6,7 @@ Each is planned by the engine itself, on tables with some thousand rows.
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -35,6 +35,14 @@ from ledger.history import completions_of
 from ledger.intake import newest_notification
 from ledger.interventions import held_by_reason
 from ledger.lookups import claim_lookups, next_lookup_at
+from ledger.mail_reports import (
+    bounces_from,
+    count_reports,
+    last_arrival,
+    pending_reports,
+    reports_of,
+    reports_of_digests,
+)
 from ledger.members import members_of_course
 from ledger.open_lookups import open_lookups
 from ledger.outages import retry_outages_now, retry_refused, retry_unanswered, source_outages
@@ -56,7 +64,8 @@ from ledger.report_queries import (
     skipped_by_reason,
     waiting_by_kind,
 )
-from ledger.sending_rate import end_turns, may_begin
+from ledger.reports import claim_report, expire_reports, last_report, last_reports, open_report
+from ledger.sending_rate import end_turns, may_begin, may_report
 from ledger.skew import end_far_waits
 from ledger.stories import newest_events, titled_history
 from ledger.tables import (
@@ -65,8 +74,11 @@ from ledger.tables import (
     attempts,
     events,
     lookups,
+    mail_reports,
     notifications,
     records,
+    reports,
+    sent_emails,
 )
 from ledger.undecided import undecided
 from schemas.entity import Entity
@@ -86,8 +98,11 @@ GROWING = {
         attempts,
         events,
         lookups,
+        mail_reports,
         notifications,
         records,
+        reports,
+        sent_emails,
     )
 }
 # These hold only rows that are unfinished or need a person, so reading one from end to end is no
@@ -95,10 +110,12 @@ GROWING = {
 SMALL = {
     *("actions_due", "actions_performing", "actions_undecided", "actions_waiting"),
     *("lookups_due", "lookups_failed", "lookups_leased", "lookups_waiting", "lookups_waiting_for"),
+    *("mail_reports_pending", "reports_due"),
 }
 DONE = Entity.COMPLETED_LESSON
 RECORDS = [(DONE, 7), (DONE, 8)]
 HOUR = timedelta(hours=1)
+TWO_MONTHS = timedelta(days=62, hours=-1)
 ENDS = (EventKind.COURSE_COMPLETED,)
 RECORDED = RecordedTime(NOW, NOW + HOUR, NOW)
 
@@ -175,6 +192,21 @@ HOT: dict[str, Statement] = {
     "events of a week": lambda it: count_events(it, ENDS, RECORDED),
     "actions of a week": lambda it: done_by_template(it, NOW, NOW + HOUR),
     "what waits now": waiting_by_kind,
+    "claim a report": lambda it: claim_report(it, LATEST, "1" * 32, lease_s=60),
+    "take a turn for a report": lambda it: may_report(
+        it, "email", SendingRate(5, 60), LATEST, lease_s=60
+    ),
+    "reports that were cut off": lambda it: expire_reports(it, LATEST, lease_s=60),
+    "the report that is open": lambda it: open_report(it, "for-hosts", "host"),
+    "the last reports": lambda it: last_reports(it, LATEST + TWO_MONTHS),
+    "the last report to an address": lambda it: last_report(it, "for-acme", "lead"),
+    "what mail providers said": lambda it: pending_reports(it, LATEST, 50),
+    "when an email last arrived": lambda it: last_arrival(it, "address 7"),
+    "bounces of an address": lambda it: bounces_from(it, "address 8", NOW),
+    "all bounces of an address": lambda it: bounces_from(it, "address 8", None),
+    "what was said of emails": lambda it: reports_of(it, [7, 8]),
+    "what was said of digests": lambda it: reports_of_digests(it, [7, 8]),
+    "how many reports came": lambda it: count_reports(it, LATEST - HOUR),
     "what a week left out": lambda it: skipped_by_reason(it, NOW, NOW + HOUR),
 }
 
@@ -266,8 +298,55 @@ def fill(connection: Connection) -> None:
             "coworker_id": ANA + one % 500,
         },
     )
+    fill_reports(add, moments)
     if connection.dialect.name == "postgresql":
         connection.execute(text("ANALYZE"))  # as the server does by itself
+
+
+def fill_reports(
+    add: Callable[[Any, Callable[[int], dict[str, Any]]], None], moments: dict[int, datetime]
+) -> None:
+    """Add reports of our own, and what mail providers said about each second email."""
+    add(
+        reports,
+        lambda one: {
+            "key": f"report {one}",
+            "name": "for-hosts",
+            "audience": "host",
+            "coworker_id": ANA + one % 50,
+            "period_from": moments[one],
+            "period_to": moments[one],
+            "planned_at": moments[one],
+            "state": "waiting" if one % 50 == 0 else "done",
+            "due_at": moments[one],
+            "finished_at": None if one % 50 == 0 else moments[one],
+        },
+    )
+    add(
+        sent_emails,
+        lambda one: {
+            "reference": f"reference {one}",
+            "action_id": one if one % 2 else None,
+            "report_id": None if one % 2 else one,
+            "address_hash": f"address {one % 500}",
+            "sent_at": moments[one],
+        },
+    )
+    add(
+        mail_reports,
+        lambda one: {
+            "event_key": f"said {one}",
+            "provider": "postmark",
+            "kind": "delivered" if one % 2 else "soft-bounce",
+            "happened_at": moments[one],
+            "received_at": moments[one],
+            "address_hash": f"address {one % 500}",
+            "state": "pending" if one % 50 == 0 else "applied",
+            "due_at": moments[one],
+            "action_id": one if one % 2 else None,
+            "report_id": None if one % 2 else one,
+        },
+    )
 
 
 def scans_on_sqlite(connection: Connection, statement: str, parameters: Any) -> Iterator[str]:  # noqa: ANN401 - as the driver takes them

@@ -145,7 +145,7 @@ def _address_needs(bounced: Sequence[BouncedReader]) -> Iterator[Need]:
 
 def _report_needs(connection: Connection, key: str | None, now: datetime) -> Iterator[Need]:
     """Yield a need for each report that was not sent, or may not have been."""
-    for one in last_reports(connection):
+    for one in last_reports(connection, now):
         failed = one.state in {ActionState.FAILED, ActionState.UNKNOWN}
         is_recent = one.finished_at is not None and now - one.finished_at < _SHOWN_FOR
         if (failed and is_recent) or _is_to_bounced_host(connection, one, key):

@@ -8,7 +8,7 @@ from ledger.choices import mailbox_hash
 from ledger.engine import Connection
 from ledger.mail_reports import ReportView, reports_of_digests
 from ledger.people import person_of
-from ledger.reports import Report, ReportPlan, last_reports
+from ledger.reports import Report, ReportPlan, last_report, last_reports
 from ledger.suppressions import Suppression, suppression_of
 from schemas.actions import HOST, OPEN_ACTIONS, ActionState, Outcome, audience_of
 from schemas.choices import Choice, report_choice
@@ -51,7 +51,7 @@ class ReportLine:
 
 def report_lines(connection: Connection, tools: ReportTools, now: datetime) -> Iterator[ReportLine]:
     """Yield a line for each report that the settings and the rules ask for."""
-    lister = _Lister(connection, tools, last_reports(connection), now)
+    lister = _Lister(connection, tools, last_reports(connection, now), now)
     for name in FOR_OPERATORS:
         every = Every.WEEK if name == SUMMARY else None
         for audience, address in tools.operators.items():
@@ -95,6 +95,8 @@ class _Lister:
         ]
         is_open = {*OPEN_ACTIONS, ActionState.PERFORMING}
         last = next((one for one in own if one.state not in is_open), None)
+        if last is None and to.audience and to.coworker_id is None:
+            last = last_report(self.connection, name, to.audience)  # alerts are rare
         due_at = min((one.plan.due_at for one in own if one.state in is_open), default=None)
         if due_at is None and every is not None:
             end = next_end(every, self.now, self.tools.zone)
