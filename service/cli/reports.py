@@ -10,7 +10,7 @@ from ledger.engine import Connection, reading
 from schemas.actions import HOST, Outcome, audience_of
 from schemas.errors import DeliveryRefused
 from schemas.reasons import EXPLANATIONS
-from schemas.rules import Digest, Every
+from schemas.rules import Digest
 from service.cli.common import (
     as_json,
     command_clock,
@@ -33,7 +33,6 @@ from workers.reports.tools import ReportTools
 from workers.rules_file import read_rules
 
 _UNKNOWN = "host@example.org"
-_OFTEN = {None: "when something is new", Every.WEEK: "on Mondays", Every.MONTH: "once a month"}
 
 
 @click.group(cls=Commands, invoke_without_command=True)
@@ -77,8 +76,7 @@ def preview(name: str, *, who: str | None, folder: Path | None, as_json: bool) -
     """Write a report as it would be now; nothing is sent.
 
     NAME is attention, trouble, summary or a digest of the rules, which is about the last days until
-    now. It is written as HTML, text and
-    .eml from what the ledger has, readable only by you.
+    now. It is written as HTML, text and .eml from what the ledger has, readable only by you.
     """
     settings, now = settings_now(), command_clock().now()
     with opened_ledger(settings) as engine, reading(engine) as connection:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from ledger.choices import address_hash, store_choices
 from ledger.engine import Engine, reading, writing
@@ -22,7 +22,7 @@ from ledger.pauses import (
 )
 from ledger.reports import Report, ReportPlan
 from ledger.suppressions import Suppression, suppress
-from ledger.tables import report_copies
+from ledger.tables import report_copies, reports
 from schemas.actions import HOST, ActionState, Mode, Outcome
 from schemas.choices import Choice, report_choice
 from schemas.entity import Entity
@@ -303,6 +303,31 @@ def test_who_hosts_a_course_since_this_morning_gets_the_digest_about_it(desk: Re
         ("for-hosts", "skipped", "nothing-happened"),
         ("for-hosts", "done", None),
     ]
+
+
+@pytest.mark.engines(*BOTH)
+def test_a_host_whose_digest_has_gone_gets_one_more_about_a_course_they_took_over(
+    desk: ReportDesk,
+) -> None:
+    space = desk.space
+    other = course(record_id=7, title="Pricing", host_id=501, host_name="Joel")
+    space.source.have(Entity.COURSE, other)
+    space.source.have(Entity.COWORKER, coworker(501, email="joel@example.org"))
+    study(desk)
+    space.enrol(77, course_id=7)
+    space.look_up()
+    desk.at(MONDAY - HOUR)
+    with writing(space.engine) as connection:
+        is_joel = reports.c.coworker_id == 501
+        connection.execute(update(reports).where(is_joel).values(due_at=MONDAY - HOUR))
+    desk.at(MONDAY - HOUR)
+    assert digests(desk) == [("joel@example.org", "Pricing: last week")]
+    hosted_by_another(desk)
+    for minutes in (0, 1, 60):
+        desk.at(MONDAY + timedelta(minutes=minutes))
+    assert digests(desk)[1:] == [("joel@example.org", "Freelance Finance: last week")]
+    assert "Person 77" not in desk.text()
+    assert "- Person 1\n" in desk.text()
 
 
 def test_a_course_that_cannot_be_read_is_counted_and_delays_no_digest(desk: ReportDesk) -> None:

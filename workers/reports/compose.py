@@ -52,6 +52,7 @@ from workers.reports.summary_text import summary_content, week_numbers
 from workers.reports.tools import ReportTools
 from workers.zones import own_zone
 
+COURSE = "course"  # of what a digest is about, if it is about one course alone
 _TOO_OLD = timedelta(days=7)  # after the end of its period
 _AGAIN = timedelta(hours=1)  # during a pause, which may end at any time
 _READ_AGAIN = timedelta(minutes=15)  # courses that could not be read just now
@@ -222,7 +223,15 @@ def scope_of(tools: ReportTools, connection: Connection, report: Report) -> Dige
     period, host_id = _period_of(report), report.plan.coworker_id
     since = _wanted_since(connection, report, period)
     is_to_host = report.plan.audience == HOST
-    return DigestScope(digest, period, since, host_id if is_to_host else None, tools.zone)
+    course = report.plan.about.get(COURSE)
+    return DigestScope(
+        digest,
+        period,
+        since,
+        host_id if is_to_host else None,
+        tools.zone,
+        None if course is None else int(course),
+    )
 
 
 def _digest(

@@ -1,20 +1,23 @@
 """Reads at Nexudus what a digest to a host depends on: the host, their language, their courses."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.intake import Origin, store_notifications
-from ledger.reports import Report
+from ledger.records import records_of
+from ledger.reports import Report, plan_report, report_with_key
 from schemas.actions import HOST, Outcome
 from schemas.entity import Entity
 from schemas.errors import RecordStuck, RecordUnreadable, SourceError
 from schemas.notification import Notification
 from schemas.reasons import Reason
+from schemas.records import Course
 from workers.deliver.language import refresh_languages
 from workers.lookup.commit import keep_findings
 from workers.lookup.read import FRESH, Findings, Reader
-from workers.reports.compose import just_read, scope_of
+from workers.reports.compose import COURSE, just_read, scope_of
 from workers.reports.digest_text import MOST_COURSES, MOST_TITLES
 from workers.reports.plan import plan_once, reports_of_period
 from workers.reports.schedule import Period
@@ -35,7 +38,7 @@ def refresh_host(tools: ReportTools, claimed: Report, now: datetime) -> Outcome 
     write has left. Raises `LedgerUnavailable` and `LeaseLost`.
     """
     host_id = claimed.plan.coworker_id
-    if host_id is None or claimed.plan.audience != HOST or not _news(tools, claimed):
+    if host_id is None or claimed.plan.audience != HOST or not (news := _news(tools, claimed)):
         return None
     keep = tools.lease_of(claimed).keep
     patience = Patience(Urgency.WORK, tools.clock.monotonic() + LOOK_PATIENCE_S, keep)
@@ -47,7 +50,7 @@ def refresh_host(tools: ReportTools, claimed: Report, now: datetime) -> Outcome 
             with writing(tools.engine) as connection:
                 lock_decisions(connection)
                 keep_findings(connection, reader.findings, now)
-                _plan_for_new_hosts(connection, tools, claimed, now)
+                _plan_for_new_hosts(connection, tools, claimed, news, now)
             if told:
                 refresh_languages(reader, host_id, told[0].course_id, lambda _: True)
             # Of another reader, since only a lookup may store an enrolment that changed.
@@ -93,14 +96,31 @@ def _read_courses(tools: ReportTools, claimed: Report, reader: Reader) -> list[C
 
 
 def _plan_for_new_hosts(
-    connection: Connection, tools: ReportTools, claimed: Report, now: datetime
+    connection: Connection,
+    tools: ReportTools,
+    claimed: Report,
+    news: Sequence[CourseNews],
+    now: datetime,
 ) -> None:
-    """Plan the digest of this period for hosts whose course had another when it was planned."""
+    """Plan the digest of this period for hosts whose course had another when it was planned.
+
+    If that of the new host has gone, one about this course alone follows.
+    """
     begin, end = claimed.plan.period_from, claimed.plan.period_to
-    if begin is not None and end is not None:
-        period = Period(begin, end)
-        for plan in reports_of_period(connection, tools, claimed.plan.name, "", period):
-            plan_once(connection, plan, now)
+    if begin is None or end is None:
+        return
+    told = records_of(connection, Entity.COURSE, [one.course_id for one in news])
+    courses = [one.record for one in told.values() if isinstance(one.record, Course)]
+    for plan in reports_of_period(connection, tools, claimed.plan.name, "", Period(begin, end)):
+        plan_once(connection, plan, now)
+        stored = report_with_key(connection, plan.key)
+        if stored is None or stored.finished_at is None:
+            continue
+        for course in courses:
+            if plan.coworker_id == course.host_id != claimed.plan.coworker_id:
+                key = f"{plan.key}/course-{course.record_id}"
+                about = {COURSE: str(course.record_id)}
+                plan_report(connection, replace(plan, key=key, about=about), now)
 
 
 def _notes_who_left(reader: Reader, news: Sequence[CourseNews]) -> bool:

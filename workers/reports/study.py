@@ -33,6 +33,7 @@ class DigestScope:
     happened_from: datetime
     reader_id: int | None
     zone: ZoneInfo
+    course_id: int | None = None  # the only course that it is about; None: all that fit
 
     @property
     def recorded(self) -> RecordedTime:
@@ -129,7 +130,9 @@ def news_of(connection: Connection, scope: DigestScope) -> list[CourseNews]:
     The reader is left out, as is who is no longer enrolled, but for those who finished.
     """
     courses = courses_of_digest(connection, scope.digest, scope.reader_id)
-    found = [_news(connection, scope, one) for one in courses]
+    found = [
+        _news(connection, scope, one) for one in courses if scope.course_id in {None, one.record_id}
+    ]
     return sorted((one for one in found if one.count), key=lambda one: (-one.count, one.title))
 
 
