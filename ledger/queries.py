@@ -291,11 +291,15 @@ def last_detail(connection: Connection, action_id: int) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class DayCounts:
-    """How many emails were sent and left out in a time, and how many wait now."""
+    """How many emails were sent and left out in a time, and how many wait now.
+
+    `paused` are those of any kind that a pause holds.
+    """
 
     sent: int
     not_sent: int
     waiting: int
+    paused: int
 
 
 def count_day(connection: Connection, kind: str, since: datetime, until: datetime) -> DayCounts:
@@ -314,8 +318,10 @@ def count_day(connection: Connection, kind: str, since: datetime, until: datetim
     waiting = connection.scalar(
         select(func.count()).select_from(actions).where(UNFINISHED_ACTIONS, actions.c.kind == kind)
     )
+    held = tallies_of(connection, actions)[actions.name].get(ActionState.HELD, {})
+    paused = held.get(Reason.PAUSED, 0)
     return DayCounts(
-        ended.get(ActionState.DONE, 0), ended.get(ActionState.SKIPPED, 0), waiting or 0
+        ended.get(ActionState.DONE, 0), ended.get(ActionState.SKIPPED, 0), waiting or 0, paused
     )
 
 

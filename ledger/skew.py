@@ -21,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 
+from ledger.engine import chunks
 from ledger.tables import (
     DUE_LOOKUPS,
     UNFINISHED_REPORTS,
@@ -75,10 +76,14 @@ def end_far_waits(
     changed = connection.execute(update(outages).where(or_(*is_far)).values(until=now))
     number = changed.rowcount
     for table, where in (*_far_rows(latest, longest), *_far_reports(latest, of_reports)):
-        # Skips rows that another worker has locked, so that two transactions never deadlock.
+        # Skips rows that another worker has locked, so that two transactions never deadlock. Read
+        # first: in one statement PostgreSQL may read a whole table to find these.
         far = select(table.c.id).where(where).with_for_update(skip_locked=True)
-        changed = connection.execute(update(table).where(table.c.id.in_(far)).values(due_at=now))
-        number += changed.rowcount
+        for some in chunks(list(connection.scalars(far))):
+            is_far_row = table.c.id.in_(some)
+            number += connection.execute(
+                update(table).where(is_far_row).values(due_at=now)
+            ).rowcount
     return number
 
 

@@ -37,7 +37,7 @@ def change_password(visit: Visit) -> Response:
         return _page(visit, 429, problem=problem)
     if not is_right(password, visit.operator.password_hash):
         limit.count(key)
-        problem = visit.language.say("Your present password is another. Nothing was changed.")
+        problem = visit.language.say("Your current password is another. Nothing was changed.")
         return _page(visit, 403, problem=problem)
     if is_weak(wanted, visit.operator.name):
         return _page(visit, 422, problem=weak_words(visit))

@@ -18,7 +18,7 @@ from schemas.settings import Settings
 from schemas.text import one_line
 from service.desk.routes import ROUTES
 from service.desk.shown_text import shown_text
-from service.desk.wording import explained
+from service.desk.wording import explained, to_whom
 
 if TYPE_CHECKING:
     from service.desk.visit import Guest
@@ -75,6 +75,8 @@ class DeskFrame:
             times=times,
             when=times.mark,
             explained=partial(explained, times),
+            to_whom=partial(to_whom, times),
+            zone=self.zone.key,
             path=request.path,
             **known,
         )

@@ -144,7 +144,7 @@ def _main(visit: Visit, written: "_Written") -> Iterator[Sentence]:
     else:
         yield _named("SPACE_NAME", say("The space is called as in Nexudus."))
     yield from _mail(visit, written)
-    zone = say("Where we do not know the time zone of a person: {zone}.")
+    zone = say("These pages show the time of {zone}, as do emails to people without a zone.")
     yield _named("ZONE", zone, zone=settings.zone)
     language = visit.language.locale.languages.get(settings.language, settings.language)
     text = say("Where we do not know the language of a person: {language}.")

@@ -151,7 +151,7 @@ def _steps(visit: Visit, places: list[str]) -> Iterator[SetUpStep]:
         if last_at is not None:
             last = say("The last thing that happened: {time}.").format(time=times.words(last_at))
             news = f"{news} {last}"
-    yield SetUpStep(checked_at is not None, say("What happens arrives"), news)
+    yield SetUpStep(checked_at is not None, say("Changes arrive"), news)
     yield _mail_step(visit, settings, condition.parts)
     sender = settings.mail_from
     yield SetUpStep(

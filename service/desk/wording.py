@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ledger.mail_reports import ReportView
 from ledger.queries import EmailView
 from ledger.stories import ActionView, TitledEvent
-from schemas.actions import OPEN_ACTIONS, ActionState
+from schemas.actions import HOST, OPEN_ACTIONS, RECORD, STAFF, ActionState, endpoint_of
 from schemas.events import EventKind
 from schemas.mail_reports import ReportKind
 from schemas.reasons import EXPLANATIONS, Reason
@@ -59,6 +59,18 @@ class Shown:
     badge: str
     word: str
     sentence: str = ""
+
+
+def to_whom(times: Times, audience: str | None) -> str:
+    """Return to whom an action is, unless to the member; empty for the member."""
+    say = times.language.say
+    if audience is None:
+        return ""
+    if endpoint_of(audience) is not None:
+        return say("a message to another service")
+    if audience in {RECORD, STAFF}:
+        return say("a note in Nexudus") if audience == RECORD else say("a task in Nexudus")
+    return say("to the host of the course") if audience == HOST else say("to another address")
 
 
 def happened(times: Times, one: TitledEvent) -> str:

@@ -18,6 +18,7 @@ from ledger.engine import Connection, Engine, reading, writing
 from ledger.lookups import claim_lookups, finish_lookups
 from ledger.mail_reports import store_reports
 from ledger.monitoring import count_refusals
+from ledger.operators import add_operator, begin_session, make_link, operator_named, use_link
 from ledger.outbox import claim_actions, settle_action
 from ledger.reports import store_report_copy
 from ledger.retention import (
@@ -46,6 +47,7 @@ from schemas.actions import Outcome
 from schemas.entity import Entity
 from schemas.mail_reports import MailReport, Provider, ReportKind
 from schemas.reasons import Reason, Refusal
+from schemas.roles import Role
 from schemas.trace import TriedRule
 from service.cli.certificate_view import lines_of
 from service.cli.main import commands
@@ -135,6 +137,20 @@ def fill(engine: Engine, at: datetime, first: int, number: int = 20) -> None:
             report_id = connection.scalar(sent.returning(reports.c.id))
             assert report_id is not None
             store_report_copy(connection, report_id, COPY, at)
+        _sign_in(connection, at, first, number)
+
+
+def _sign_in(connection: Connection, at: datetime, first: int, number: int) -> None:
+    """Let an operator sign in so many times, each by a new link."""
+    operator = add_operator(connection, f"Rita {first}", Role.OPERATE, "test", at)
+    assert operator is not None
+    for one in range(number):
+        token = f"token {first} {one}"
+        make_link(connection, operator, token, "test", at)
+        assert use_link(connection, token, "hash", at, operator.name)
+        found = operator_named(connection, operator.name)
+        assert found is not None
+        assert begin_session(connection, found, token, "Firefox", at)
 
 
 @contextmanager
@@ -173,6 +189,8 @@ def test_a_year_old_ledger_is_cleared_in_small_steps_and_then_has_nothing_more(
             "attempts",
             "copies",
             "report_copies",
+            "operator_links",
+            "operator_sessions",
             "decisions",
             "mail_reports",
             "sent_emails",

@@ -41,6 +41,7 @@ NO_GATHERING = SHIPPED.replace("gather: 30m\n    gather_at_most: 3h", "gather: n
 
 TWO_COURSES = """
 version: 1
+timing: {quiet_hours: none}
 rules:
   - {name: green, event: enrolled, action: email, template: welcome,
      where: {course: [Freelance Finance, Pricing], team: green}}
