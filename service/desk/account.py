@@ -43,13 +43,14 @@ def change_password(visit: Visit) -> Response:
         return _page(visit, 422, problem=weak_words(visit))
     made, before = hashed(wanted), visit.operator.password_hash or ""
     with writing(visit.pages.engine) as connection:
-        if replace_hash(connection, visit.operator.operator_id, before, made):
+        is_done = replace_hash(connection, visit.operator.operator_id, before, made)
+        if is_done:
             end_sessions(
-                connection,
-                visit.operator.operator_id,
-                visit.now,
-                keep=visit.session.session_id,
+                connection, visit.operator.operator_id, visit.now, keep=visit.session.session_id
             )
+    if not is_done:
+        problem = visit.language.say("Your password was just changed elsewhere. Nothing was done.")
+        return _page(visit, 409, problem=problem)
     _log.info("operator.password_changed", operator_id=visit.operator.operator_id)
     notice = visit.language.say("Password changed. All your other browsers are signed out.")
     return visit.see_other("/account", notice)

@@ -216,7 +216,7 @@ def _shot(visit: Visit, connection: Connection, setup: SendSetup, shot: Shot) ->
     """Return the email with everything that is read for it."""
     choice = shot.choice
     if choice.person is None:
-        choice = _somebody(connection, choice)
+        choice = _someone_recent(connection, choice)
     if choice.person is None:
         return shot
     person = known_person(connection, choice.person)
@@ -243,7 +243,7 @@ def _shot(visit: Visit, connection: Connection, setup: SendSetup, shot: Shot) ->
         return replace(shot, why_not=explained(visit.times, why))
 
 
-def _somebody(connection: Connection, choice: PreviewChoice) -> PreviewChoice:
+def _someone_recent(connection: Connection, choice: PreviewChoice) -> PreviewChoice:
     """Return the choice with a person of whom something happened lately, if there is one."""
     recent = newest_events(connection, _MOST_RECENT)
     one = next((one for one in recent if one.person), None)

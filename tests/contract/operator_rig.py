@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from html import unescape
@@ -24,7 +24,10 @@ from schemas.roles import Role
 from schemas.settings import load_settings
 from service.app import Web, make_web
 from service.desk.passwords import hashed
+from tests.contract.desk_rig import Desk
 from tests.contract.source_rig import HandClock
+from tests.contract.study_rig import HASH_KEY
+from tests.e2e.house import RULES
 from tests.servers.ready_ledgers import quick_engine, sqlite_copy
 
 PASSWORD = "four words are enough"
@@ -143,3 +146,13 @@ def opened(
     yield Office(web, engine, clock)
     web.close()
     engine.dispose()
+
+
+def over(
+    desk: Desk, folder: Path, rules: Path = RULES, **settings: str
+) -> AbstractContextManager[Office]:
+    """Open the pages over the ledger of a space where things happen, by these rules."""
+    url = desk.space.engine.url.render_as_string(hide_password=False)
+    assert isinstance(desk.space.clock, HandClock)
+    given = {"COURSEBELL_SECRET_KEY": HASH_KEY, "COURSEBELL_RULES": str(rules)}
+    return opened(folder, url, desk.space.clock, **(given | settings))

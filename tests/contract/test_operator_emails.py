@@ -11,9 +11,8 @@ from ledger.people import accept_person
 from schemas.actions import Mode
 from schemas.roles import Role
 from tests.contract.desk_rig import Desk
-from tests.contract.operator_rig import Office, opened
-from tests.contract.source_rig import HandClock
-from tests.contract.study_rig import HASH_KEY, coworker
+from tests.contract.operator_rig import Office, over
+from tests.contract.study_rig import coworker
 from tests.contract.test_operator_pages import MARKUP, statements, text_of
 
 pytestmark = pytest.mark.engines("sqlite")
@@ -49,16 +48,10 @@ digests:
 @pytest.fixture
 def office(desk: Desk, tmp_path: Path) -> Iterator[Office]:
     """Open the pages over the ledger of a space where things happen, with rules of every sort."""
-    url = desk.space.engine.url.render_as_string(hide_password=False)
-    assert isinstance(desk.space.clock, HandClock)
     rules = tmp_path / "these.yaml"
     rules.write_text(_RULES)
-    given = {
-        "COURSEBELL_SECRET_KEY": HASH_KEY,
-        "COURSEBELL_RULES": str(rules),
-        "COURSEBELL_COURSE_URL": "https://portal.example/{course_id}",
-    }
-    with opened(tmp_path, url, desk.space.clock, **given) as found:
+    portal = "https://portal.example/{course_id}"
+    with over(desk, tmp_path, rules, COURSEBELL_COURSE_URL=portal) as found:
         yield found
 
 

@@ -18,11 +18,8 @@ from schemas.notification import Notification
 from schemas.reasons import Refusal
 from schemas.roles import Role
 from tests.contract.desk_rig import Desk
-from tests.contract.operator_rig import Office, opened
-from tests.contract.source_rig import HandClock
-from tests.contract.study_rig import HASH_KEY
+from tests.contract.operator_rig import Office, opened, over
 from tests.contract.test_operator_pages import statements, text_of
-from tests.e2e.house import RULES
 from tests.servers.ready_ledgers import sqlite_copy
 
 pytestmark = pytest.mark.engines("sqlite")
@@ -54,11 +51,7 @@ courses:
 @pytest.fixture
 def office(desk: Desk, tmp_path: Path) -> Iterator[Office]:
     """Open the pages over the ledger of a space where things happen."""
-    url = desk.space.engine.url.render_as_string(hide_password=False)
-    assert isinstance(desk.space.clock, HandClock)
-    with opened(
-        tmp_path, url, desk.space.clock, COURSEBELL_SECRET_KEY=HASH_KEY, COURSEBELL_RULES=str(RULES)
-    ) as found:
+    with over(desk, tmp_path) as found:
         yield found
 
 

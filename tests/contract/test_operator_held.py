@@ -17,11 +17,9 @@ from schemas.actions import Mode
 from schemas.roles import Role
 from service.pausing import PauseWish, Resumed, Reviewed, begin, end_reviewed
 from tests.contract.desk_rig import Desk
-from tests.contract.operator_rig import Browser, Office, hidden_fields, opened
+from tests.contract.operator_rig import Browser, Office, hidden_fields, over
 from tests.contract.source_rig import HandClock
-from tests.contract.study_rig import HASH_KEY
 from tests.contract.test_operator_pages import statements, text_of
-from tests.e2e.house import RULES
 from workers.deliver.forecast import make_send_setup
 
 pytestmark = pytest.mark.engines("sqlite")
@@ -31,13 +29,10 @@ OLD = "/held/too-old"
 @pytest.fixture
 def office(desk: Desk, tmp_path: Path) -> Iterator[Office]:
     """Open the pages over the ledger of a space where things happen."""
-    url = desk.space.engine.url.render_as_string(hide_password=False)
     assert isinstance(desk.space.clock, HandClock)
     noon = desk.space.clock.now().replace(hour=12, minute=0) + timedelta(days=1)
     desk.space.clock.time = noon
-    with opened(
-        tmp_path, url, desk.space.clock, COURSEBELL_SECRET_KEY=HASH_KEY, COURSEBELL_RULES=str(RULES)
-    ) as found:
+    with over(desk, tmp_path) as found:
         yield found
 
 

@@ -19,9 +19,8 @@ from schemas.roles import Role
 from service.desk.shown_text import shown_text
 from service.pausing import PauseWish, begin
 from tests.contract.desk_rig import Desk
-from tests.contract.operator_rig import Browser, Office, opened
-from tests.contract.source_rig import HandClock
-from tests.contract.study_rig import HASH_KEY, coworker
+from tests.contract.operator_rig import Browser, Office, over
+from tests.contract.study_rig import coworker
 from tests.contract.test_operator_pages import statements, text_of
 from tests.e2e.house import RULES
 
@@ -33,20 +32,13 @@ ADDRESS = "person1@example.org"
 @pytest.fixture
 def office(desk: Desk, tmp_path: Path) -> Iterator[Office]:
     """Open the pages over the ledger of a space where things happen."""
-    with over(desk, tmp_path, RULES) as found:
+    with public(desk, tmp_path, RULES) as found:
         yield found
 
 
-def over(desk: Desk, folder: Path, rules: Path) -> AbstractContextManager[Office]:
-    """Open the pages over a space with these rules."""
-    url = desk.space.engine.url.render_as_string(hide_password=False)
-    assert isinstance(desk.space.clock, HandClock)
-    return opened(
-        *(folder, url, desk.space.clock),
-        COURSEBELL_SECRET_KEY=HASH_KEY,
-        COURSEBELL_RULES=str(rules),
-        COURSEBELL_PUBLIC_URL="https://courses.harbour.example",
-    )
+def public(desk: Desk, folder: Path, rules: Path) -> AbstractContextManager[Office]:
+    """Open the pages at an address where members open theirs."""
+    return over(desk, folder, rules, COURSEBELL_PUBLIC_URL="https://courses.harbour.example")
 
 
 def changed(office: Office, **values: object) -> None:
@@ -216,7 +208,7 @@ def test_pages_that_need_no_rules_work_while_the_file_is_broken(desk: Desk, tmp_
     desk.space.look_up()
     broken = tmp_path / "rules.yaml"
     broken.write_text("rules: [", encoding="utf-8")
-    with over(desk, tmp_path, broken) as office:
+    with public(desk, tmp_path, broken) as office:
         browser = office.signed_in()
         for path in ("/", "/people", "/people/1", "/people/2", "/messages/1", "/pause", "/held"):
             assert browser.get(path).status_code == 200, path

@@ -19,10 +19,8 @@ from schemas.choices import ALL, Choice
 from schemas.roles import Role
 from tests.builders.records import COURSE_ID
 from tests.contract.desk_rig import Desk
-from tests.contract.operator_rig import Browser, Office, opened
-from tests.contract.source_rig import HandClock
+from tests.contract.operator_rig import Browser, Office, over
 from tests.contract.study_rig import HASH_KEY, coworker
-from tests.e2e.house import RULES
 
 pytestmark = pytest.mark.engines("sqlite")
 MARKUP = "<b>Bobby</b> & Co"
@@ -31,11 +29,7 @@ MARKUP = "<b>Bobby</b> & Co"
 @pytest.fixture
 def office(desk: Desk, tmp_path: Path) -> Iterator[Office]:
     """Open the pages over the ledger of a space where things happen."""
-    url = desk.space.engine.url.render_as_string(hide_password=False)
-    assert isinstance(desk.space.clock, HandClock)
-    with opened(
-        tmp_path, url, desk.space.clock, COURSEBELL_SECRET_KEY=HASH_KEY, COURSEBELL_RULES=str(RULES)
-    ) as found:
+    with over(desk, tmp_path) as found:
         yield found
 
 

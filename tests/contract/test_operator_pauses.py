@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,35 +20,23 @@ from schemas.choices import ALL, Choice
 from schemas.roles import Role
 from tests.builders.records import COURSE_ID
 from tests.contract.desk_rig import Desk
-from tests.contract.operator_rig import Browser, Office, hidden_fields, opened
-from tests.contract.source_rig import HandClock
+from tests.contract.operator_rig import Browser, Office, hidden_fields, over
 from tests.contract.study_rig import HASH_KEY, coworker
 from tests.contract.test_operator_pages import statements, text_of
-from tests.e2e.house import RULES
 
 pytestmark = pytest.mark.engines("sqlite")
 
 
-@contextmanager
-def pages(desk: Desk, folder: Path, rules: Path) -> Iterator[Office]:
-    """Open the pages over the ledger of a space where things happen."""
-    url = desk.space.engine.url.render_as_string(hide_password=False)
-    assert isinstance(desk.space.clock, HandClock)
-    own = {"COURSEBELL_SECRET_KEY": HASH_KEY, "COURSEBELL_RULES": str(rules)}
-    with opened(folder, url, desk.space.clock, **own) as found:
-        yield found
-
-
 @pytest.fixture
 def office(desk: Desk, tmp_path: Path) -> Iterator[Office]:
-    with pages(desk, tmp_path, RULES) as found:
+    with over(desk, tmp_path) as found:
         yield found
 
 
 @pytest.fixture
 def shipped(desk: Desk, tmp_path: Path) -> Iterator[Office]:
     """Open them with the rules of this repository, by which events become too old."""
-    with pages(desk, tmp_path, Path("rules.yaml").resolve()) as found:
+    with over(desk, tmp_path, Path("rules.yaml").resolve()) as found:
         yield found
 
 

@@ -288,6 +288,17 @@ def test_another_password_signs_out_all_other_browsers(office: Office) -> None:
     assert office.browser().sign_in(password=PASSWORD).status_code == 403
 
 
+def test_wrong_current_passwords_are_limited(office: Office) -> None:
+    browser = office.signed_in()
+    shown = browser.get("/account")
+    sent = {"password": "wrong", "new_password": NEW_PASSWORD}
+    for _ in range(MOST_WRONG):
+        assert browser.send(shown, "/account/password", **sent).status_code == 403
+    right = sent | {"password": PASSWORD}
+    assert browser.send(shown, "/account/password", **right).status_code == 429
+    assert office.browser().sign_in().status_code == 303
+
+
 def test_sessions_are_listed_and_ended(office: Office) -> None:
     browser, phone = office.signed_in(), office.browser()
     phone.client.post(

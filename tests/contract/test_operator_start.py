@@ -1,7 +1,6 @@
 """The change to sending and back, as operators see it: what is ready, and what it would do."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,7 @@ from schemas.actions import Mode
 from schemas.roles import Role
 from service.sending_outcomes import outcomes_by_sending
 from tests.contract.desk_rig import Desk
-from tests.contract.operator_rig import Office, opened
-from tests.contract.source_rig import HandClock
-from tests.contract.study_rig import HASH_KEY
+from tests.contract.operator_rig import Office, over
 from tests.contract.test_operator_emails import words_of_engineers
 from tests.contract.test_operator_pages import statements, text_of
 from tests.e2e.house import RULES
@@ -28,16 +25,8 @@ _MAIL = {"COURSEBELL_SMTP_URL": "smtp://mail.harbour.example:25?tls=none"}
 @pytest.fixture
 def office(desk: Desk, tmp_path: Path) -> Iterator[Office]:
     """Open the pages over the ledger of a space that observes."""
-    with over(desk, tmp_path, **_MAIL) as found:
+    with over(desk, tmp_path, RULES, **_MAIL) as found:
         yield found
-
-
-def over(desk: Desk, folder: Path, **settings: str) -> AbstractContextManager[Office]:
-    """Open the pages over this space with these settings."""
-    url = desk.space.engine.url.render_as_string(hide_password=False)
-    assert isinstance(desk.space.clock, HandClock)
-    given = {"COURSEBELL_SECRET_KEY": HASH_KEY, "COURSEBELL_RULES": str(RULES)}
-    return opened(folder, url, desk.space.clock, **given, **settings)
 
 
 def mode_of(office: Office) -> Mode:
@@ -112,7 +101,7 @@ def test_what_happened_before_the_start_is_said_to_stay(desk: Desk, tmp_path: Pa
     desk.space.work()
     with desk.space.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM controls WHERE name = 'sending_started_at'")
-    with over(desk, tmp_path, **_MAIL) as office:
+    with over(desk, tmp_path, RULES, **_MAIL) as office:
         office.clock.move(60)
         browser = office.signed_in()
         seen = text_of(browser.get("/start/sending"))

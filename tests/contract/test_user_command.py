@@ -9,17 +9,14 @@ import pytest
 from schemas.settings import load_settings
 from service.cli.user import first_account_lines
 from tests.contract.desk_rig import Desk
-from tests.contract.operator_rig import PASSWORD, Office, opened
-from tests.contract.source_rig import HandClock
+from tests.contract.operator_rig import PASSWORD, Office, over
 
 pytestmark = pytest.mark.engines("sqlite")
 
 
 @pytest.fixture
 def office(desk: Desk, tmp_path: Path) -> Iterator[Office]:
-    url = desk.space.engine.url.render_as_string(hide_password=False)
-    assert isinstance(desk.space.clock, HandClock)
-    with opened(tmp_path, url, desk.space.clock) as found:
+    with over(desk, tmp_path) as found:
         yield found
 
 
