@@ -9,8 +9,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +20,9 @@ import click
 from schemas.errors import CoursebellError
 from schemas.settings import PLATFORM_NAMES, PREFIX
 from service.cli.common import command_clock, stop_on_signals
+from service.cli.demo_history import WEEK, play_week
 from service.cli.demo_reports import begin_reports, plan_reports_now, zone_by_day
+from service.cli.demo_story import DemoStage, ask, first_address, play
 from service.cli.migrate import prepare_ledger
 from service.cli.up import STOP_ORDER, broker_follower, running_broker, start_programs
 from service.cli.user import first_account_lines
@@ -32,146 +33,9 @@ from workers.local.server import RunningBroker, free_port
 from workers.local.supervisor import ChildCommand, Supervisor
 
 _PATIENCE_S = 60.0
-_LESSONS_FIRST = 3
-_RULE = "-" * 72
-# Who in the stand-in reads Spanish and Arabic, and which course each enrols in.
-_READ_OTHER_LANGUAGES = {"Lucía": 1, "ليلى": 2}
-_HOST = "Noor"  # of every course
-
-Say = Callable[[str], None]
-
-
-class StoryError(CoursebellError):
-    """Raised when an email of the story did not arrive."""
-
-
-@dataclass(frozen=True, slots=True)
-class DemoStage:
-    """The stand-in's addresses: its page, its mailbox page, and the root of its API."""
-
-    page: str
-    mailbox: str
-    api: str
-
-
-def play(
-    stage: DemoStage, say: Say, stop: threading.Event, plan_reports_now: Callable[[], int]
-) -> None:
-    """Play the story and print each email that it causes, until `stop` is set.
-
-    Raises:
-        StoryError: an email did not arrive in time.
-    """
-    if stop.is_set():
-        return
-    for number, _ in enumerate(_steps(stage, say, plan_reports_now), start=1):
-        _show_next_mail(stage, number, say, stop)
-        if stop.is_set():
-            return
-
-
-def first_address(stage: DemoStage) -> str:
-    """Return the email address of the story's person."""
-    address: str = _ask(stage, "/sandbox/people")[0]["email"]
-    return address
-
-
-def _steps(stage: DemoStage, say: Say, plan_reports_now: Callable[[], int]) -> Iterator[None]:
-    """Do one step of the story per iteration."""
-    person = _ask(stage, "/sandbox/people")[0]
-    course = _ask(stage, "/sandbox/courses")[0]
-    say(f"\n{person['name']} enrols in {course['title']}.")
-    enrolment = _ask(
-        stage, "/sandbox/enrol", {"course_id": course["id"], "coworker_id": person["id"]}
-    )
-    member = {"course_member_id": enrolment["course_member_id"]}
-    yield
-    say(f"\nThey finish {_LESSONS_FIRST} lessons in one sitting; one email covers them.")
-    for _ in range(_LESSONS_FIRST):
-        _ask(stage, "/sandbox/finish-lesson", member)
-    yield
-    say(
-        "\nThey finish the course; one email covers the last lesson too. A certificate comes with"
-        " it:\nopen the email in the mailbox."
-    )
-    _ask(stage, "/sandbox/finish-course", member)
-    yield
-    for line in _told_others(stage):
-        say(line)
-    for name, number in _READ_OTHER_LANGUAGES.items():
-        yield from _enrol_in_own_language(stage, name, number, say)
-    _let_the_host_have_our_zone(stage)
-    number = plan_reports_now()
-    when = "at once" if number else "to the mailbox within a minute"
-    say("\nOn Mondays the host of the courses gets a digest, and the operator a summary.")
-    say(f"Here both come {when}.")
-    for _ in range(number):
-        yield
-        say("")
-
-
-def _let_the_host_have_our_zone(stage: DemoStage) -> None:
-    """Remove the host's own time zone, in which it may be night."""
-    host = next(one for one in _ask(stage, "/sandbox/people") if one["name"].startswith(_HOST))
-    change = {"entity": "Coworker", "id": host["id"], "fields": {"SimpleTimeZoneId": None}}
-    _ask(stage, "/sandbox/change", change)
-
-
-def _told_others(stage: DemoStage) -> Iterator[str]:
-    """Wait until the stand-ins of a program, a chat and Nexudus got what the rules write there."""
-    clock = command_clock()
-    deadline = clock.monotonic() + _PATIENCE_S
-    while clock.monotonic() < deadline:
-        posts, records = _ask(stage, "/sandbox/posts"), _ask(stage, "/sandbox/staff-records")
-        arrived = {one["endpoint"]: one for one in posts if one["accepted"]}
-        if {"standard", "slack"} <= arrived.keys() and records:
-            kind = arrived["standard"]["message"]["type"]
-            yield f"\nPosted to a program: {kind}, and its signature was right."
-            yield f"Posted to a chat:    {arrived['slack']['message']['text']}."
-            yield f"Noted at Nexudus:    {records[0]['Notes'].partition(chr(10))[0]}"
-            return
-        clock.sleep(0.2)
-    raise StoryError("what the rules post and note did not arrive")
-
-
-def _enrol_in_own_language(stage: DemoStage, name: str, number: int, say: Say) -> Iterator[None]:
-    """Enrol a person whose portal account has another language in one of the courses."""
-    people = _ask(stage, "/sandbox/people")
-    person = next((one for one in people if one["name"].startswith(name)), None)
-    course = _ask(stage, "/sandbox/courses")[number]
-    if person is not None:
-        say(f"\n{person['name']} enrols in {course['title']} and gets the email in their language.")
-        _ask(stage, "/sandbox/enrol", {"course_id": course["id"], "coworker_id": person["id"]})
-        yield
-
-
-def _show_next_mail(stage: DemoStage, number: int, say: Say, stop: threading.Event) -> None:
-    clock = command_clock()
-    deadline = clock.monotonic() + _PATIENCE_S
-    while clock.monotonic() < deadline:
-        mails = _ask(stage, "/sandbox/mails")
-        if stop.is_set():
-            return
-        if len(mails) >= number:
-            mail = mails[number - 1]
-            say(f"{_RULE}\nTo:      {mail['to']}\nSubject: {mail['subject']}\n")
-            say(f"{mail['text'].rstrip()}\n{_RULE}")
-            return
-        stop.wait(0.2)
-    raise StoryError(f"email {number} of the story did not arrive")
-
-
-def _ask(stage: DemoStage, path: str, sent: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON
-    request = urllib.request.Request(  # noqa: S310 - the stand-in on our own loopback
-        f"{stage.api}{path}",
-        data=None if sent is None else json.dumps(sent).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - same
-        return json.load(answer)
-
 
 RULES = Path(__file__).parent / "demo-rules.yaml"
+_PEOPLE = Path(__file__).parent / "demo-people.yaml"
 
 
 class DemoError(CoursebellError):
@@ -180,7 +44,10 @@ class DemoError(CoursebellError):
 
 @click.command()
 @click.option("--stay/--no-stay", default=True, help="Keep running after the story until Ctrl-C.")
-def demo(*, stay: bool) -> None:
+@click.option(
+    "--week/--no-week", default=True, help="Let members study in the week before the story."
+)
+def demo(*, stay: bool, week: bool) -> None:
     """Play a short course story and show the emails it causes."""
     stop = stop_on_signals()
     with tempfile.TemporaryDirectory(prefix="coursebell-demo-") as name:
@@ -195,17 +62,21 @@ def demo(*, stay: bool) -> None:
             running_broker(settings, address, click.echo) as broker,
             Supervisor(lambda line: click.echo(line, err=True)) as supervisor,
         ):
-            prepare_ledger(settings)
+            prepare_ledger(settings, command_clock().now() - WEEK)
             begin_reports(settings)
-            stage = start_stage(supervisor, broker, environment, stop)
+            stage = start_stage(supervisor, broker, environment, stop, has_week=week)
             if stage is not None:
                 click.echo(f"The stand-in Nexudus:        {stage.page}")
                 click.echo(f"Its mailbox with the emails: {stage.mailbox}")
-                for line in first_account_lines(settings):
+                links = first_account_lines(settings)
+                for line in links:
                     click.echo(line)
                 play(stage, click.echo, stop, partial(plan_reports_now, settings, broker))
             if stage is not None and stay and not stop.is_set():
                 _print_hints(write_script(folder, environment), first_address(stage))
+                click.echo("\nThe operator's pages begin with Today.")
+                for line in links:
+                    click.echo(line)
                 click.echo(f"\nStill running: act on {stage.page} and watch. Ctrl-C stops it.")
                 follow = broker_follower(supervisor, broker, address, environment, log_dir=folder)
                 supervisor.finish_startup()
@@ -309,8 +180,10 @@ def start_stage(
     broker: RunningBroker,
     environment: Mapping[str, str],
     stop: threading.Event,
+    *,
+    has_week: bool,
 ) -> DemoStage | None:
-    """Start the stand-in and our processes, and wait until all are ready.
+    """Start the stand-in, play the week before, start our processes, and wait until they are ready.
 
     Returns None as soon as `stop` is set; the supervisor then ends what was started.
 
@@ -323,17 +196,23 @@ def start_stage(
     folder = Path(environment["COURSEBELL_DATA_DIR"])
     log = folder / "sandbox.log"
     supervisor.start(_sandbox_command(environment, web, log))
-    start_programs(supervisor, broker, environment, log_dir=folder)
     addresses = _addresses(supervisor, log, stop)
-    if addresses is None or not _until_ready(f"{web}/readyz", stop):
+    if addresses is None:
         return None
-    return DemoStage(addresses["page"], addresses["mailbox"], addresses["api"])
+    stage = DemoStage(addresses["page"], addresses["mailbox"], addresses["api"])
+    if has_week:
+        click.echo("In the week before, members study; that takes seconds too.")
+        play_week(load(environment), partial(ask, stage), command_clock().now(), stop)
+    if stop.is_set():
+        return None
+    start_programs(supervisor, broker, environment, log_dir=folder)
+    return stage if _until_ready(f"{web}/readyz", stop) else None
 
 
 def _sandbox_command(environment: Mapping[str, str], web: str, log: Path) -> ChildCommand:
     api_port = environment["COURSEBELL_NEXUDUS_URL"].rpartition(":")[2]
     smtp_port = environment["COURSEBELL_SMTP_URL"].rpartition(":")[2].partition("?")[0]
-    ports = ("--port", api_port, "--smtp-port", smtp_port)
+    ports = ("--port", api_port, "--smtp-port", smtp_port, "--seed", str(_PEOPLE))
     # Not as options, since other users of the machine can read those.
     secret_words = {
         "SANDBOX_SECRET": environment["COURSEBELL_HOOK_SECRETS"],

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -110,13 +111,16 @@ def check_platform(settings: Settings, environ: Mapping[str, str]) -> None:
         )
 
 
-def prepare_ledger(settings: Settings) -> str:
-    """Create or update the tables, store the first values of the controls; return the revision."""
-    engine = open_engine(settings.database_url)
+def prepare_ledger(settings: Settings, begun_at: datetime | None = None) -> str:
+    """Create or update the tables, store the first values of the controls; return the revision.
+
+    A new ledger begins now, or at `begun_at`.
+    """
+    engine, clock = open_engine(settings.database_url), command_clock()
     try:
         revision = bring_up_to_date(engine)
         with writing(engine) as connection:
-            begin_with(connection, settings.mode, command_clock().now(), command_clock().new_id())
+            begin_with(connection, settings.mode, begun_at or clock.now(), clock.new_id())
     finally:
         engine.dispose()
     return revision

