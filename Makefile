@@ -85,11 +85,17 @@ format: $(STAMP)  ## format the code
 	@$(BIN)/ruff check --fix-only --quiet $(SOURCES)
 
 LANGUAGE ?=
+# The operators' pages: their texts in code and templates, and what they print of other modules.
+PAGES := --no-default-keywords -k say -k say_n:1,2 -k _say -k _say_n:1,2 -k words -k _ -k _n:1,2 -k Explanation -k Labelled -k Lack \
+  --mapping=pyproject.toml service/desk schemas/reasons.py workers/actions/base.py workers/actions/email/action.py workers/deliver/forecast.py
 messages: $(STAMP)  ## collect the texts of emails and pages for translators (LANGUAGE=fi adds one)
 	@$(BIN)/pybabel -q extract --no-default-keywords -k gettext -k ngettext:1,2 -k phrase -k plural:1,2 --no-wrap \
 	  --add-location=file --project=Coursebell --copyright-holder="The Coursebell authors" -o workers/locales/coursebell.pot workers service
 	@test -z "$(LANGUAGE)" || $(BIN)/pybabel -q init -D coursebell -i workers/locales/coursebell.pot -d workers/locales -l $(LANGUAGE)
 	@$(BIN)/pybabel -q update -D coursebell -i workers/locales/coursebell.pot -d workers/locales --no-fuzzy-matching --no-wrap --ignore-pot-creation-date
+	@$(BIN)/pybabel -q extract $(PAGES) --no-wrap --add-location=file --project=Coursebell --copyright-holder="The Coursebell authors" \
+	  -o service/desk/locales/desk.pot
+	@$(BIN)/pybabel -q update -D desk -i service/desk/locales/desk.pot -d service/desk/locales --no-fuzzy-matching --no-wrap --ignore-pot-creation-date --ignore-obsolete
 
 lock:  ## renew the lock files (maintainers; needs uv)
 	cd tests/emails && npm install --package-lock-only

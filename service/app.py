@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -219,8 +220,12 @@ def make_web(
     clock: Clock = SYSTEM_CLOCK,
     make_writer: Callable[[Engine, Callable[[], None], Clock], GroupWriter] = GroupWriter,
     sns: SnsClient | None = None,
+    locales: Path | None = None,
 ) -> Web:
-    """Build the application. It opens no connection before the first request."""
+    """Build the application. It opens no connection before the first request.
+
+    `locales` has the catalogues of the operators' pages, if they are not those of the package.
+    """
     engine = open_engine(settings.database_url)
     find_broker = partial(broker_url_now, settings)
     wakeup = Wakeup(find_broker(), clock, find_broker=find_broker)
@@ -242,7 +247,8 @@ def make_web(
     app.register_blueprint(preference_routes(settings, engine, clock))
     wrong_codes = AddressLimit(clock)
     app.register_blueprint(certificate_routes(settings, engine, wrong_codes.count))
-    desk, close_desk = desk_routes(settings, engine, clock, lambda: wakeup.wake(OUTBOX_SWEEP))
+    wake = partial(wakeup.wake, OUTBOX_SWEEP)
+    desk, close_desk = desk_routes(settings, engine, clock, wake, locales)
     app.register_blueprint(desk)
     app.register_error_handler(CoursebellError, _answer_error(refusals))
     app.register_error_handler(HTTPException, _answer_http_error)

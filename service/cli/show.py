@@ -233,7 +233,7 @@ def _plain(
         "resend_of": email.resend_of,
         "resent_as": email.resent_as,
         "is_draft": page is not None and previewed.written_at is None,
-        "missing": previewed.missing,
+        "missing": [str(one) for one in previewed.missing],
         email.kind: message,
     }
 

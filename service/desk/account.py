@@ -1,15 +1,26 @@
-"""The operator's own account: password, browsers in which they are signed in, signing out."""
+"""The operator's own account: password, language, where they are signed in, signing out."""
 
 import structlog
 from flask import Response, request
 
 from ledger.engine import reading, writing
 from ledger.operators import end_sessions, replace_hash, sessions_of
+from service.desk.languages import LANGUAGE, ui_languages
 from service.desk.passwords import hashed, is_right, is_weak
 from service.desk.sign_in import weak_words
-from service.desk.visit import SESSION, Visit
+from service.desk.visit import SESSION, Guest, Visit, local_path
 
+_A_YEAR_S = 365 * 86_400
 _log = structlog.get_logger("desk")
+
+
+def choose_language(guest: Guest) -> Response:
+    """Store in the browser which language the pages have there, and go back to the page."""
+    response = guest.see_other(local_path(request.form.get("back")))
+    code = guest.field("language", 8)
+    if code in {one.code for one in ui_languages()}:
+        guest.set_cookie(response, LANGUAGE, code, _A_YEAR_S)
+    return response
 
 
 def sign_out(visit: Visit) -> Response:

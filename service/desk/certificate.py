@@ -68,7 +68,8 @@ def _outcome(visit: Visit, run: Run, kinds: tuple[Mapping[str, int], ...]) -> st
     say, say_n = visit.language.say, visit.language.say_n
     if run.ended_at is None:
         why = explained(visit.times, run.reason)
-        return f"{say('It has not finished.')} {why}".strip()
+        unfinished = say("It has not finished.")
+        return f"{unfinished} {why}".strip()
     missing, gone, different = (sum(one.get(way, 0) for one in kinds) for way in _DIFFERENCES)
     said = []
     if missing:

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from schemas.settings import Settings
 from schemas.text import one_line
+from service.desk.languages import ui_languages
 from service.desk.routes import ROUTES
 from service.desk.shown_text import shown_text
 from service.desk.wording import explained, to_whom
@@ -56,6 +57,7 @@ class DeskFrame:
         self._environment.globals |= {
             "space": one_line(settings.space_name) or "Coursebell",
             "style_path": f"/desk.css?v={digest}",
+            "page_languages": ui_languages(),
             "has_page": {one.path for one in ROUTES}.__contains__,
         }
 
@@ -78,6 +80,7 @@ class DeskFrame:
             to_whom=partial(to_whom, times),
             zone=self.zone.key,
             path=request.path,
+            back=request.full_path.rstrip("?") if request.method == "GET" else "",
             **known,
         )
         text = shown_text(known.get("visit"), text)

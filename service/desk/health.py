@@ -182,7 +182,7 @@ def _stored(visit: Visit) -> str:
         return say("The database can be read and written.")
     size = file.stat().st_size / _MEGABYTE
     return say("The database can be read and written. It has {size} MB.").format(
-        size=f"{size:,.1f}"
+        size=visit.language.number(round(size, 1))
     )
 
 

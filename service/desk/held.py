@@ -117,11 +117,11 @@ def decide(visit: Visit, reason: str) -> Response:
     some = ids[:_MOST_AT_ONCE]
     done = decide_in_parts(visit.pages.engine, some, act, visit.operator.name, visit.now)
     visit.pages.wake()
-    count = visit.language.say_n
+    say_n = visit.language.say_n
     notice = (
-        count("{number} email is checked and sent.", "{number} emails are checked and sent.", done)
+        say_n("{number} email is checked and sent.", "{number} emails are checked and sent.", done)
         if choice.sends
-        else count("{number} email is dropped.", "{number} emails are dropped.", done)
+        else say_n("{number} email is dropped.", "{number} emails are dropped.", done)
     )
     if len(some) < len(ids):
         return _ask(visit, choice, notice=notice)
@@ -198,9 +198,8 @@ def _ask(visit: Visit, choice: HeldChoice, problem: str = "", notice: str = "") 
 
 
 def _question(visit: Visit, choice: HeldChoice, group: HeldGroup) -> str:
-    count = visit.language.say_n
-    emails = count("{number} email", "{number} emails", group.number)
-    people = count("{number} person", "{number} people", group.people)
-    say = visit.language.say
+    say, say_n = visit.language.say, visit.language.say_n
+    emails = say_n("{number} email", "{number} emails", group.number)
+    people = say_n("{number} person", "{number} people", group.people)
     text = say("Send {emails} to {people}?") if choice.sends else say("Drop {emails} to {people}?")
     return text.format(emails=emails, people=people)

@@ -5,20 +5,24 @@ They are fewer than those of members' emails, and have catalogues of their own.
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import cache
+from decimal import Decimal
+from functools import lru_cache
 from gettext import NullTranslations
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from babel import Locale, negotiate_locale
 from babel.dates import format_date, format_time, format_timedelta, get_timezone_location
+from babel.numbers import format_decimal
 from markupsafe import Markup
 
 from workers.languages import translations_in
 
 FOLDER = Path(__file__).parent / "locales"
 CATALOGUE = Path("LC_MESSAGES") / "desk.po"
+LANGUAGE = "coursebell_language"  # the cookie with the code of the language that was chosen
 _LOCALES = {"en": "en_GB", "de": "de", "es": "es", "fr": "fr"}
+_DAYS = {"de": "EEE d. MMM"}  # how a day without its year is written, where not as in English
 _LONGEST_HEADER = 200
 
 
@@ -36,19 +40,42 @@ class UiLanguage:
 
     def say_n(self, one: str, several: str, number: int) -> str:
         """Return the translation of a text about so many things, with the number in it."""
-        return self.translations.ngettext(one, several, number).format(number=number)
+        text = self.translations.ngettext(one, several, number)
+        return text.format(number=self.number(number))
+
+    def number(self, number: float | Decimal) -> str:
+        """Return a number as it is written in this language, such as `1,234.5`."""
+        return format_decimal(number, locale=self.locale)
+
+    @property
+    def own_name(self) -> str:
+        """What speakers of the language call it."""
+        name = self.locale.get_language_name() or self.code
+        return name[0].upper() + name[1:]
 
 
-def ui_language(accepted: str | None) -> UiLanguage:
-    """Return the first language that a browser asks for and the pages have, or English."""
+def ui_languages() -> tuple[UiLanguage, ...]:
+    """Return the languages that the pages have, English first."""
+    return tuple(_language(code, FOLDER) for code in _LOCALES)
+
+
+def ui_language(
+    accepted: str | None, chosen: str | None = None, folder: Path = FOLDER
+) -> UiLanguage:
+    """Return the language that was chosen, else the first that the browser asks for, or English.
+
+    `folder` has the catalogues.
+    """
+    if chosen in _LOCALES:
+        return _language(chosen, folder)
     wanted = [part.split(";")[0].strip() for part in (accepted or "")[:_LONGEST_HEADER].split(",")]
     primary = [one.replace("_", "-").split("-")[0].lower() for one in wanted if one]
-    return _language(negotiate_locale(primary, list(_LOCALES)) or "en")
+    return _language(negotiate_locale(primary, list(_LOCALES)) or "en", folder)
 
 
-@cache
-def _language(code: str) -> UiLanguage:
-    file = FOLDER / code / CATALOGUE
+@lru_cache(maxsize=20)
+def _language(code: str, folder: Path) -> UiLanguage:
+    file = folder / code / CATALOGUE
     found = translations_in(file, code) if file.exists() else NullTranslations()
     return UiLanguage(code, Locale.parse(_LOCALES[code]), found)
 
@@ -96,7 +123,8 @@ class Times:
     def day(self, day: date, today: date | None = None) -> str:
         """Return a day as `Fri 27 Nov`, with its year if it is another."""
         today = today or self.now.astimezone(self.zone).date()
-        form = "EEE d MMM" if day.year == today.year else "EEE d MMM y"
+        form = _DAYS.get(self.language.code, "EEE d MMM")
+        form = form if day.year == today.year else f"{form} y"
         return format_date(day, form, locale=self.language.locale)
 
     def mark(self, moment: datetime | None) -> Markup:

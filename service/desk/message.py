@@ -26,7 +26,7 @@ from service.desk.visit import Visit
 from service.desk.wording import happened, shown_email, words
 from service.held_emails import drop_any, is_releasable
 from workers.actions.base import Printable, plain
-from workers.deliver.forecast import Preview, preview
+from workers.deliver.forecast import Lack, Preview, preview
 
 # The text is other people's: it may load pictures, and nothing else. Its links do not work here,
 # since they are the member's own.
@@ -77,6 +77,9 @@ def show(visit: Visit, action_id: int) -> Response:
         name=email.person or visit.member_name(email.coworker_id),
         shown=shown_email(visit.times, email, visit.holding(found.events), reports),
         reports=reports,
+        missing=[
+            visit.language.say(one.sentence).format(**one.values) for one in found.previewed.missing
+        ],
         events=[(one, happened(visit.times, one)) for one in found.events],
         may_skip=email.state in {*OPEN_ACTIONS, ActionState.HELD},
         may_release=email.state is ActionState.HELD
@@ -219,7 +222,7 @@ def _read(
     except ConfigurationError:
         if needs_text:
             raise
-        why = visit.language.say("It cannot be shown: the rules file has a mistake")
+        why = Lack("It cannot be shown: the rules file has a mistake")
         return ShownMessage(email, Preview(None, email.written_at, (why,)), None, events, action)
     text = None
     if previewed.copy is not None:

@@ -77,11 +77,11 @@ def resume(visit: Visit, pause_id: int) -> Response:
     if done is None:
         return visit.see_other("/", visit.language.say("It was resumed already."))
     visit.pages.wake()
-    count = visit.language.say_n
+    say_n = visit.language.say_n
     parts = (
-        (done.sent, count("{number} is sent", "{number} are sent", done.sent)),
-        (done.kept, count("{number} stays held", "{number} stay held", done.kept)),
-        (done.dropped, count("{number} is dropped", "{number} are dropped", done.dropped)),
+        (done.sent, say_n("{number} is sent", "{number} are sent", done.sent)),
+        (done.kept, say_n("{number} stays held", "{number} stay held", done.kept)),
+        (done.dropped, say_n("{number} is dropped", "{number} are dropped", done.dropped)),
     )
     of_emails = ", ".join(text for number, text in parts if number)
     notice = visit.language.say("Resumed.")

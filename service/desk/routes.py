@@ -7,6 +7,7 @@ The views are imported with the first page, as receiving deliveries needs none o
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -44,6 +45,7 @@ ROUTES = (
     PageRoute("POST", "/sign-in", "sign_in:sign_in", None),
     PageRoute("GET", "/welcome/<token>", "sign_in:show_welcome", None),
     PageRoute("POST", "/welcome/<token>", "sign_in:welcome", None),
+    PageRoute("POST", "/language", "account:choose_language", None),
     PageRoute("POST", "/sign-out", "account:sign_out", Role.LOOK),
     PageRoute("GET", "/account", "account:show", Role.LOOK),
     PageRoute("POST", "/account/password", "account:change_password", Role.LOOK),
@@ -94,14 +96,19 @@ def is_desk_path(path: str) -> bool:
 
 
 def desk_routes(
-    settings: Settings, engine: Engine, clock: Clock, wake: Callable[[], object]
+    settings: Settings,
+    engine: Engine,
+    clock: Clock,
+    wake: Callable[[], object],
+    locales: Path | None = None,
 ) -> tuple[Blueprint, Callable[[], None]]:
     """Return the routes, and what to call before the ledger is closed.
 
-    `wake` wakes workers after something became due.
+    `wake` wakes workers after something became due. `locales` has the catalogues of the pages'
+    languages, if they are not those of this package.
     """
     routes = Blueprint("desk", __name__)
-    views = _Views(settings, engine, clock, wake)
+    views = _Views(settings, engine, clock, wake, locales)
 
     @routes.before_request
     def limit_form() -> None:
@@ -153,10 +160,8 @@ def is_same_site(settings: Settings) -> bool:
 class _Views:
     """Makes the views, and on the first request what they share."""
 
-    def __init__(
-        self, settings: Settings, engine: Engine, clock: Clock, wake: Callable[[], object]
-    ) -> None:
-        self._made_from = (settings, engine, clock, wake)
+    def __init__(self, *made_from: object) -> None:
+        self._made_from = made_from
         self._lock = threading.Lock()
         self._pages: OperatorPages | None = None
 

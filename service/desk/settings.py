@@ -8,6 +8,7 @@ from typing import Any
 
 from babel.dates import format_time, get_day_names
 from babel.lists import format_list
+from babel.numbers import format_decimal
 from babel.units import format_unit
 from flask import Response
 
@@ -272,7 +273,7 @@ class _Written:
 
     def _brake(self, times: Decimal) -> str:
         text = self._say("More than {times} times the accepted forecast in a day waits for you.")
-        return text.format(times=times)
+        return text.format(times=format_decimal(times, locale=self._locale))
 
     def _count_nexudus(self, _: bool) -> str:  # noqa: FBT001 - a value of the rules file
         return self._say("What Nexudus itself sends counts for reminders.")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -36,7 +37,7 @@ from schemas.roles import Role
 from schemas.settings import Settings, is_loopback
 from service.desk.frame import DeskFrame
 from service.desk.inquiries import Inquiries
-from service.desk.languages import Times, ui_language
+from service.desk.languages import FOLDER, LANGUAGE, Times, ui_language
 from service.desk.lately import SentLately
 from service.desk.routes import PageRoute, is_same_site
 from service.desk.state import RulesNow, SendingState
@@ -60,12 +61,21 @@ View = Callable[..., Response]
 
 
 class OperatorPages:
-    """What all views share. `wake` wakes workers after something became due."""
+    """What all views share. `wake` wakes workers after something became due.
+
+    `locales` has the catalogues of the pages' languages, if they are not those of this package.
+    """
 
     def __init__(
-        self, settings: Settings, engine: Engine, clock: Clock, wake: Callable[[], object]
+        self,
+        settings: Settings,
+        engine: Engine,
+        clock: Clock,
+        wake: Callable[[], object],
+        locales: Path | None = None,
     ) -> None:
         self.settings = settings
+        self.locales = locales or FOLDER
         self.engine = engine
         self.clock = clock
         self.wake = wake
@@ -145,7 +155,8 @@ class Guest:
     def __init__(self, pages: OperatorPages) -> None:
         self.pages = pages
         self.now = pages.clock.now()
-        self.language = ui_language(request.headers.get("Accept-Language"))
+        accepted, chosen = request.headers.get("Accept-Language"), request.cookies.get(LANGUAGE)
+        self.language = ui_language(accepted, chosen, pages.locales)
         self.times = Times(self.language, pages.frame.zone, self.now)
 
     @property

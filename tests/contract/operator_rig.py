@@ -87,10 +87,13 @@ class Office:
     web: Web
     engine: Engine
     clock: HandClock = field(default_factory=HandClock)
+    language: str = "en"
 
     def browser(self, base: str = HERE) -> Browser:
         """Return a browser that is not signed in."""
-        return Browser(self.web.app.test_client(), base)
+        client = self.web.app.test_client()
+        client.set_cookie("coursebell_language", self.language, domain="127.0.0.1")
+        return Browser(client, base)
 
     def add(self, name: str = RITA, role: Role = Role.ENGINEER) -> Operator:
         """Add an account with `PASSWORD`."""
@@ -127,11 +130,23 @@ class Office:
         return found
 
 
-@contextmanager
 def opened(
     folder: Path, url: str | None = None, clock: HandClock | None = None, **settings: str
+) -> AbstractContextManager[Office]:
+    """Open the pages over a ledger, or over an empty one, for browsers that chose English."""
+    return opened_in("en", None, folder, url, clock, **settings)
+
+
+@contextmanager
+def opened_in(
+    language: str,
+    locales: Path | None,
+    folder: Path,
+    url: str | None,
+    clock: HandClock | None,
+    **settings: str,
 ) -> Iterator[Office]:
-    """Open the pages over a ledger, or over an empty one."""
+    """Open the pages for browsers that chose a language; `locales` has other catalogues."""
     folder.mkdir(exist_ok=True)
     key = {} if url else {"COURSEBELL_SECRET_KEY": "a-secret-key-for-this-test-only"}
     url = url or sqlite_copy(folder / "ledger.db")
@@ -142,8 +157,8 @@ def opened(
         "COURSEBELL_SPACE_NAME": "Harbour Works",
         "COURSEBELL_MAIL_FROM": "Harbour Works <courses@harbour.example>",
     }
-    web = make_web(load_settings({**given, **key, **settings}), clock=clock)
-    yield Office(web, engine, clock)
+    web = make_web(load_settings({**given, **key, **settings}), clock=clock, locales=locales)
+    yield Office(web, engine, clock, language)
     web.close()
     engine.dispose()
 

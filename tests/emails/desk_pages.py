@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
+from typing import NamedTuple
 
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import writing
@@ -15,7 +16,7 @@ from ledger.tables import actions
 from schemas.actions import Mode
 from schemas.roles import Role
 from service.desk.routes import ROUTES
-from tests.contract.operator_rig import Browser, Office, hidden_fields, opened
+from tests.contract.operator_rig import Browser, Office, hidden_fields, opened_in
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import HASH_KEY, Space, coworker, rules_of
 from tests.e2e.house import RULES
@@ -36,19 +37,27 @@ _PARTS = {
 _NOT_PAGES = re.compile(r"/desk\.css|/sign-in|/welcome/.*|.*/body")
 
 
-def desk_pages(only: Collection[str] = ()) -> list[CheckedPage]:
+def desk_pages(
+    only: Collection[str] = (), language: str = "en", locales: Path | None = None
+) -> list[CheckedPage]:
     """Return every page of operators over a ledger where much happened, and over an empty one.
 
-    `only` are the names of some, without the word before them.
+    `only` are the names of some, without the word before them; `locales` has other catalogues.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        found = [*_of_much(Path(folder) / "much"), *_of_nothing(Path(folder) / "nothing")]
+    with tempfile.TemporaryDirectory() as name:
+        folder, spoken = Path(name), _Spoken(language, locales)
+        found = [*_of_much(folder / "much", spoken), *_of_nothing(folder / "nothing", spoken)]
     wanted = {f"desk {name}" for name in only}
     assert wanted <= {one.name for one in found}
     return [one for one in found if not wanted or one.name in wanted]
 
 
-def _of_much(folder: Path) -> Iterator[CheckedPage]:
+class _Spoken(NamedTuple):
+    language: str
+    locales: Path | None
+
+
+def _of_much(folder: Path, spoken: _Spoken) -> Iterator[CheckedPage]:
     folder.mkdir()
     url = sqlite_copy(folder / "ledger.db")
     space = Space(
@@ -59,7 +68,7 @@ def _of_much(folder: Path) -> Iterator[CheckedPage]:
     assert isinstance(space.clock, HandClock)
     _happened(space)
     given = {"COURSEBELL_SECRET_KEY": HASH_KEY, "COURSEBELL_RULES": str(RULES)}
-    with opened(folder, url, space.clock, **given) as office:
+    with opened_in(spoken.language, spoken.locales, folder, url, space.clock, **given) as office:
         browser, looks = office.signed_in(), office.signed_in(Role.LOOK, "Otto Lind")
         for path in _paths():
             if browser.get(path).status_code == HTTPStatus.OK:
@@ -84,8 +93,8 @@ def _of_much(folder: Path) -> Iterator[CheckedPage]:
     space.engine.dispose()
 
 
-def _of_nothing(folder: Path) -> Iterator[CheckedPage]:
-    with opened(folder) as office:
+def _of_nothing(folder: Path, spoken: _Spoken) -> Iterator[CheckedPage]:
+    with opened_in(*spoken, folder, None, None) as office:
         yield _page(office, office.browser(), "/sign-in", "no account")
         browser = office.signed_in()
         for path in _paths():
@@ -158,6 +167,5 @@ def with_style(browser: Browser, html: str) -> str:
 
 
 def _document(office: Office, browser: Browser, name: str, html: str) -> CheckedPage:
-    del office
     inside = with_style(browser, html)
-    return CheckedPage(f"desk {name}", html=inside, language="en", direction="ltr")
+    return CheckedPage(f"desk {name}", html=inside, language=office.language, direction="ltr")

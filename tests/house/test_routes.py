@@ -16,7 +16,7 @@ from service.desk.routes import ROUTES
 OPEN_TO_ALL = {"/healthz", "/readyz", "/c/<typed>"}
 BEHIND_LINKS = {"/p/<token>", "/u/<token>"}  # a signed link says whose page it is
 DESK = {one.path for one in ROUTES if one.role is not None}
-OPEN_DESK = {"/desk.css", "/sign-in", "/welcome/<token>"}
+OPEN_DESK = {"/desk.css", "/language", "/sign-in", "/welcome/<token>"}
 
 KEY = {"COURSEBELL_SECRET_KEY": "a-secret-key-for-this-test-only"}
 SECRETS = {

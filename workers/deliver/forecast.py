@@ -6,7 +6,7 @@ shown as it was last read.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -159,6 +159,29 @@ def forecast(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """What an email lacks: a sentence without its full stop, and the values to put into it."""
+
+    sentence: str
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.sentence.format(**self.values)
+
+
+_NOT_STORED = {
+    Entity.COURSE_MEMBER: Lack("The enrolment {id} is not in the ledger"),
+    Entity.COURSE: Lack("The course {id} is not in the ledger"),
+    Entity.LESSON: Lack("The lesson {id} is not in the ledger"),
+    Entity.COWORKER: Lack("The person (coworker {id}) is not in the ledger"),
+}
+_GONE = {
+    Entity.COURSE_MEMBER: Lack("Nexudus no longer has the enrolment {id}"),
+    Entity.COURSE: Lack("Nexudus no longer has the course {id}"),
+    Entity.LESSON: Lack("Nexudus no longer has the lesson {id}"),
+    Entity.COWORKER: Lack("Nexudus no longer has the person (coworker {id})"),
+}
 # For these a draft might differ from what was sent.
 _AS_KEPT_ONLY = (ActionState.DONE, ActionState.UNKNOWN, ActionState.PERFORMING)
 _NOT_SENT = (ActionState.FAILED, ActionState.SKIPPED)
@@ -168,13 +191,13 @@ _NOT_SENT = (ActionState.FAILED, ActionState.SKIPPED)
 class Preview:
     """One email to show.
 
-    With `copy` None, `missing` says why, in sentences without their full stop; else it lists what
-    the draft lacks. `written_at` is when the copy was written, or None for a draft.
+    With `copy` None, `missing` says why; else it lists what the draft lacks. `written_at` is when
+    the copy was written, or None for a draft.
     """
 
     copy: Copy | None
     written_at: datetime | None
-    missing: tuple[str, ...] = ()
+    missing: tuple[Lack, ...] = ()
 
 
 def preview(
@@ -198,11 +221,13 @@ def preview(
     return draft
 
 
-def _why_not_kept(email: EmailView, now: datetime) -> str:
-    days = COPIES.days
+def _why_not_kept(email: EmailView, now: datetime) -> Lack:
     if email.finished_at is not None and email.finished_at < now - COPIES:
-        return f"Its copy was deleted, as copies are {days} days after an email was written"
-    return "No copy of it is in the ledger"
+        return Lack(
+            "Its copy was deleted, as copies are {days} days after an email was written",
+            {"days": COPIES.days},
+        )
+    return Lack("No copy of it is in the ledger")
 
 
 def _draft(connection: Connection, email: EmailView, setup: SendSetup, now: datetime) -> Preview:
@@ -212,31 +237,30 @@ def _draft(connection: Connection, email: EmailView, setup: SendSetup, now: date
         return Preview(None, None, absent)
     context = load_context(connection, action, setup, now).action
     if context is None:
-        is_over = "What it is about is no longer true: the lesson counts as not finished"
+        is_over = Lack("What it is about is no longer true: the lesson counts as not finished")
         return Preview(None, None, (is_over,))
     prepared = prepare(setup.actions, action.kind, context)
     if isinstance(prepared, Outcome):
-        return Preview(None, None, (f"It cannot be written: {prepared.detail}",))
+        why = Lack("It cannot be written: {detail}", {"detail": prepared.detail})
+        return Preview(None, None, (why,))
     return Preview(prepared.copy, None, tuple(_unread(connection, action)))
 
 
-def _absent(connection: Connection, action: ClaimedAction) -> Iterator[str]:
-    """Yield a sentence for each record that the email needs and the ledger lacks."""
-    for entity, record_id, what in (
-        (Entity.COURSE_MEMBER, action.course_member_id, "enrolment"),
-        (Entity.COURSE, action.course_id, "course"),
-        *((Entity.LESSON, one, "lesson") for one in _lessons_of(connection, action)),
+def _absent(connection: Connection, action: ClaimedAction) -> Iterator[Lack]:
+    """Yield each record that the email needs and the ledger lacks."""
+    for entity, record_id in (
+        (Entity.COURSE_MEMBER, action.course_member_id),
+        (Entity.COURSE, action.course_id),
+        *((Entity.LESSON, one) for one in _lessons_of(connection, action)),
     ):
         known = record_of(connection, entity, record_id)
-        if known is None:
-            yield f"The {what} {record_id} is not in the ledger"
-        elif known.gone_at is not None:
-            yield f"Nexudus no longer has the {what} {record_id}"
+        if known is None or known.gone_at is not None:
+            lacks = _NOT_STORED if known is None else _GONE
+            yield replace(lacks[entity], values={"id": record_id})
     person = person_of(connection, action.coworker_id)
-    if person is None:
-        yield f"The person (coworker {action.coworker_id}) is not in the ledger"
-    elif person.gone_at is not None:
-        yield f"Nexudus no longer has the person (coworker {action.coworker_id})"
+    if person is None or person.gone_at is not None:
+        lacks = _NOT_STORED if person is None else _GONE
+        yield replace(lacks[Entity.COWORKER], values={"id": action.coworker_id})
 
 
 def _lessons_of(connection: Connection, action: ClaimedAction) -> list[int]:
@@ -244,9 +268,12 @@ def _lessons_of(connection: Connection, action: ClaimedAction) -> list[int]:
     return [event.lesson_id for event in linked if event.lesson_id is not None]
 
 
-def _unread(connection: Connection, action: ClaimedAction) -> Iterator[str]:
-    """Yield a sentence for what the email would mention but was not read yet."""
+def _unread(connection: Connection, action: ClaimedAction) -> Iterator[Lack]:
+    """Yield what the email would mention but was not read yet."""
     if listed_at(connection, Entity.LESSON, action.course_id) is None:
         known = record_of(connection, Entity.COURSE, action.course_id)
         title = known.record.title if known and isinstance(known.record, Course) else "the course"
-        yield f"The lessons of {title} were not read yet, so those it would name are left out"
+        yield Lack(
+            "The lessons of {title} were not read yet, so those it would name are left out",
+            {"title": title},
+        )
