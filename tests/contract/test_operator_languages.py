@@ -1,23 +1,19 @@
 """The languages of the operators' pages: how one is chosen, and that a page has no other."""
 
 import re
-import shlex
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from babel.messages.catalog import Catalog
-from babel.messages.pofile import read_po, write_po
+from babel.messages.pofile import write_po
 
 from service.desk.emails import language_names
 from service.desk.languages import CATALOGUE, ui_language
+from tests.builders.desk_texts import texts_of_pages
 from tests.contract.operator_rig import opened, opened_in
 from tests.emails.desk_pages import desk_pages
-from tests.house.source_tree import ROOT
 
-PAGES = re.compile(r"^PAGES := (.*?)(?<!\\)$", re.MULTILINE | re.DOTALL)
 BEGIN, END = "\N{LEFT DOUBLE ANGLE BRACKET}", "\N{RIGHT DOUBLE ANGLE BRACKET}"
 MARKED = re.compile(f"{BEGIN}[^{BEGIN}{END}]*{END}")
 LANGUAGES = re.compile("|".join(language_names(ui_language("de")).values()))
@@ -33,26 +29,11 @@ NAMES = re.compile(
 )
 
 
-def texts_of_pages(folder: Path) -> Catalog:
-    """Return the texts of the pages as `make messages` collects them."""
-    found = PAGES.search((ROOT / "Makefile").read_text(encoding="utf-8"))
-    assert found
-    to = folder / "desk.pot"
-    words = shlex.split(found[1].replace("\\\n", " "))
-    given = [str(ROOT / one) if "/" in one else one for one in words]
-    mapping = f"--mapping={ROOT / 'pyproject.toml'}"
-    given = [mapping if one.startswith("--mapping=") else one for one in given]
-    pybabel = [sys.executable, "-m", "babel.messages.frontend", "-q", "extract"]
-    subprocess.run([*pybabel, *given, "-o", to], check=True)
-    with to.open("rb") as file:
-        return read_po(file)
-
-
 @pytest.fixture(scope="module")
 def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a catalogue whose texts are the English ones between two marks."""
     folder = tmp_path_factory.mktemp("locales")
-    texts = texts_of_pages(folder)
+    texts = texts_of_pages()
     made = Catalog(locale="de", fuzzy=False)
     for message in texts:
         if message.id:
