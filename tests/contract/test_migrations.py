@@ -102,7 +102,7 @@ def tracked(*patterns: str) -> set[str]:
         "sandbox/templates/**/*",
         "sandbox/static/**/*",
         "sandbox/world.yaml",
-        "service/cli/demo-rules.yaml",
+        "service/cli/demo-*.yaml",
         "service/pages/*.html",
         "service/pages/*.css",
     ],

@@ -12,6 +12,7 @@ const DO = {
   open: (page, path) => page.goto(new URL(path, job.base).href),
   fill: (page, label, value) => page.getByLabel(label, { exact: true }).fill(value),
   tick: (page, label) => page.getByLabel(label).check(),
+  untick: (page, label) => page.getByLabel(label, { exact: true }).uncheck(),
   press: async (page, name) => {
     await byWords(page, name).click();
     await page.waitForLoadState();
