@@ -130,11 +130,12 @@ def held_by(
     return list(connection.scalars(_held(ended, remaining).limit(most)))
 
 
-def count_held_by(connection: Connection, ended: Collection[Pause]) -> int:
-    """Return how many emails `held_by` returns."""
+def kinds_held_by(connection: Connection, ended: Collection[Pause]) -> dict[str, int]:
+    """Return how many actions of each kind `held_by` returns."""
     remaining = [one for one in open_pauses(connection) if one not in ended]
     found = _held(ended, remaining).order_by(None).subquery()
-    return connection.scalar(select(func.count()).select_from(found)) or 0
+    kinds = select(actions.c.kind, func.count()).join(found, actions.c.id == found.c.id)
+    return dict[str, int](connection.execute(kinds.group_by(actions.c.kind)).all())
 
 
 def open_among(connection: Connection, pause: Pause) -> int:

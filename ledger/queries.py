@@ -180,14 +180,14 @@ def _is_held(reason: Reason, only: Collection[int] | None) -> ColumnElement[bool
 
 @dataclass(frozen=True, slots=True)
 class NextEmails:
-    """The emails that are due next, and how many there are to how many people in all.
+    """The actions that are due next, and how many of each kind there are to how many people in all.
 
     `events` is how many things each is about.
     """
 
     emails: list[EmailView]
     events: dict[int, int]
-    number: int
+    by_kind: dict[str, int]
     people: int
 
 
@@ -196,11 +196,12 @@ def next_emails(connection: Connection, until: datetime, most: int) -> NextEmail
     is_next = and_(UNFINISHED_ACTIONS, actions.c.state.in_(_OPEN), actions.c.due_at < until)
     first = select(actions.c.id).where(is_next).order_by(actions.c.due_at, actions.c.id).limit(most)
     ids = list(connection.scalars(first))
-    counted = select(func.count(), func.count(actions.c.coworker_id.distinct())).where(is_next)
-    number, people_in_all = connection.execute(counted).one()
+    counted = select(actions.c.kind, func.count()).where(is_next).group_by(actions.c.kind)
+    by_kind = dict[str, int](connection.execute(counted).all())
+    to = connection.scalar(select(func.count(actions.c.coworker_id.distinct())).where(is_next))
     emails = {one.action_id: one for one in emails_of(connection, ids)}
     events_each = events_per_email(connection, ids)
-    return NextEmails([emails[one] for one in ids], events_each, number, people_in_all)
+    return NextEmails([emails[one] for one in ids], events_each, by_kind, to or 0)
 
 
 def events_per_email(connection: Connection, action_ids: Collection[int]) -> dict[int, int]:

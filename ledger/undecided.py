@@ -1,5 +1,6 @@
 """What may need a person: held, unknown and failed actions, and failed lookups, in numbers."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +16,8 @@ from ledger.tables import (
     actions,
     lookups,
 )
-from schemas.actions import LookupState
+from schemas.actions import ActionState, LookupState
+from schemas.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,26 @@ def undecided_since(connection: Connection) -> datetime | None:
     ]
     moments += [one.since for one in source_outages(connection)]
     return min((one for one in moments if one is not None), default=None)
+
+
+def held_kinds(
+    connection: Connection, reason: Reason | None = None, only: Collection[int] | None = None
+) -> dict[Reason, dict[str, int]]:
+    """Count the held actions by reason and kind: all, or those of one reason or among these."""
+    where: list[ColumnElement[bool] | TextClause] = [
+        UNDECIDED_ACTIONS,
+        actions.c.state == ActionState.HELD,
+    ]
+    if reason is not None:
+        where.append(actions.c.reason == reason)
+    if only is not None:
+        where.append(actions.c.id.in_(only))
+    both = actions.c.reason, actions.c.kind
+    rows = connection.execute(select(*both, func.count()).where(*where).group_by(*both))
+    found: dict[Reason, dict[str, int]] = {}
+    for held_for, kind, number in rows:
+        found.setdefault(Reason(held_for), {})[kind] = number
+    return dict(sorted(found.items()))
 
 
 def kinds_of_open(connection: Connection) -> set[str]:

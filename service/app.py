@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 from flask import Flask, Request, Response, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Map, MapAdapter, Rule
 
 from ledger.clock import SYSTEM_CLOCK, Clock
@@ -248,11 +248,11 @@ def make_web(
     wrong_codes = AddressLimit(clock)
     app.register_blueprint(certificate_routes(settings, engine, wrong_codes.count))
     wake = partial(wakeup.wake, OUTBOX_SWEEP)
-    desk, close_desk = desk_routes(settings, engine, clock, wake, locales)
-    app.register_blueprint(desk)
+    desk = desk_routes(settings, engine, clock, wake, locales)
+    app.register_blueprint(desk.blueprint)
     app.register_error_handler(CoursebellError, _answer_error(refusals))
-    app.register_error_handler(HTTPException, _answer_http_error)
-    return Web(app, settings, engine, writer, wakeup, refusals, close_desk)
+    app.register_error_handler(HTTPException, partial(_answer_http_error, desk.unknown))
+    return Web(app, settings, engine, writer, wakeup, refusals, desk.close)
 
 
 def _answer_error(
@@ -276,7 +276,14 @@ def _answer_error(
     return answer_error
 
 
-def _answer_http_error(error: HTTPException) -> tuple[Response, int]:
+def _answer_http_error(
+    unknown_page: Callable[[], Response | None], error: HTTPException
+) -> tuple[Response, int] | Response:
+    """Answer a program in JSON, and a browser that asked for an unknown page with a page."""
+    is_unknown = isinstance(error, NotFound | MethodNotAllowed)
+    page = unknown_page() if is_unknown and not request.path.startswith(HOOKS) else None
+    if page is not None:
+        return page
     answer = jsonify(error=error.name.lower())
     for name, value in error.get_headers():
         if name.lower() in {"allow", "retry-after"}:

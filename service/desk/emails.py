@@ -4,29 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from babel import Locale
-from babel.lists import format_list
 from babel.units import format_unit
 from flask import Response
 
-from schemas.actions import HOST, MEMBER, NOTICE
+from schemas.actions import HOST, MEMBER
 from schemas.events import EventKind
 from schemas.rules import Digest, Every, Rule, Rules, Stream, Until, Where
 from service.desk.languages import UiLanguage
 from service.desk.visit import Visit
-from service.desk.wording import words
+from service.desk.wording import listed, words
 from workers.actions.email import KIND
-from workers.deliver.example import templates_of
 from workers.languages import language_codes
 
-_TITLES = {
-    "welcome": words("Welcome"),
-    "lesson-finished": words("Lesson finished"),
-    "course-finished": words("Course finished"),
-    "not-started": words("Reminder to start"),
-    "stalled": words("Reminder to continue"),
-    "lesson-available": words("A lesson opened"),
-    NOTICE: words("Notice about a member"),
-}
 _WHEN = {
     EventKind.ENROLLED: words("When a member gets a place on a course"),
     EventKind.ENROLMENT_REQUESTED: words("When a member asks to join a course"),
@@ -72,12 +61,13 @@ def show(visit: Visit) -> Response:
     ]
     digests = [_digest(visit, one, sent.by_digest.get(one.name, 0)) for one in rules.digests]
     names = language_names(visit.language)
-    return visit.page("emails.html", lines=lines, digests=digests, languages=list(names.values()))
-
-
-def email_title(language: UiLanguage, template: str) -> str:
-    """Return what an email is called on these pages."""
-    return language.say(_TITLES[template]) if template in _TITLES else template
+    return visit.page(
+        "emails.html",
+        lines=lines,
+        digests=digests,
+        languages=list(names.values()),
+        counted_at=sent.at,
+    )
 
 
 def language_names(language: UiLanguage) -> dict[str, str]:
@@ -87,19 +77,12 @@ def language_names(language: UiLanguage) -> dict[str, str]:
     }
 
 
-def listed(language: UiLanguage, these: Sequence[str]) -> str:
-    """Return these words as one list, such as `a, b and c`."""
-    return format_list(these, locale=language.locale)
-
-
 def _line(visit: Visit, rules: Rules, rule: Rule, number: int) -> EmailLine:
-    language = visit.language
-    titles = [email_title(language, one) for one in templates_of(rule)]
     return EmailLine(
-        listed(language, titles),
+        visit.rule_title(rule.name),
         rule.name,
         rule.enabled,
-        tuple(_sentences(language, rules, rule)),
+        tuple(_sentences(visit.language, rules, rule)),
         number,
         f"/emails/{rule.name}",
         _to(visit, rule.to),
@@ -150,7 +133,8 @@ def _digest(visit: Visit, digest: Digest, number: int) -> EmailLine:
     if digest.where != Where():
         sentences.append(_only(visit.language, digest.where))
     to = _to(visit, digest.to)
-    return EmailLine(say("Digest"), digest.name, digest.enabled, tuple(sentences), number, None, to)
+    title = visit.rule_title(digest.name)
+    return EmailLine(title, digest.name, digest.enabled, tuple(sentences), number, None, to)
 
 
 def _to(visit: Visit, to: Sequence[str]) -> str:

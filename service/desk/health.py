@@ -1,6 +1,6 @@
 """Health: whether each part works, in a sentence each, and what `status` prints."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from flask import Response
@@ -9,6 +9,7 @@ from ledger.checks import CheckKind, Run, last_run
 from ledger.engine import ledger_file, reading
 from ledger.mail_reports import ReportCount
 from ledger.monitoring import Refused
+from ledger.report_queries import waiting_by_kind
 from ledger.undecided import Undecided, undecided, undecided_since
 from schemas.actions import ActionState, LookupState
 from schemas.mail_reports import Provider, ReportKind
@@ -25,7 +26,7 @@ from service.cli.status import Condition, Snapshot, status_lines
 from service.desk.certificate import shown_comparison
 from service.desk.trouble import SHOWN_ONE_BY_ONE, trouble_sentence
 from service.desk.visit import Visit
-from service.desk.wording import words
+from service.desk.wording import number_words, words
 from workers.decide.monitoring import Signal
 
 _RECEIVING, _FETCHING, _DECIDING, _SENDING, _STORAGE = (
@@ -99,9 +100,10 @@ def show(visit: Visit) -> Response:
     condition = found.condition
     with reading(pages.engine) as connection:
         since = undecided_since(connection)
+        waiting = waiting_by_kind(connection)
         compared = last_run(connection, [CheckKind.RECONCILE], None)
         grouped = undecided(connection) if visit.is_engineer else None
-    areas = list(_areas(visit, condition, found))
+    areas = list(_areas(visit, condition, found, waiting))
     return visit.page(
         "health.html",
         areas=areas,
@@ -118,18 +120,22 @@ def show(visit: Visit) -> Response:
     )
 
 
-def _areas(visit: Visit, condition: Condition, found: Snapshot) -> Iterator[PartShown]:
+def _areas(
+    visit: Visit, condition: Condition, found: Snapshot, waiting: Mapping[str, int]
+) -> Iterator[PartShown]:
     wrong: dict[str, list[str]] = {}
     for need in condition.needs:
         text = trouble_sentence(visit.times, need)
         if need.code in SHOWN_ONE_BY_ONE:
-            text = visit.language.say("Some emails failed or wait for you. Today lists them.")
+            text = visit.language.say(
+                "Some emails or posts failed or wait for you. Today lists them."
+            )
         wrong.setdefault(_PART_OF.get(need.code, _SENDING), []).append(text)
     well = {
         _RECEIVING: _received(visit, condition),
         _FETCHING: _fetched(visit, found),
         _DECIDING: visit.language.say("The parts of the service that decide are running."),
-        _SENDING: _sent(visit, found),
+        _SENDING: _sent(visit, waiting),
         _STORAGE: _stored(visit),
     }
     for name, sentence in well.items():
@@ -161,19 +167,15 @@ def _fetched(visit: Visit, found: Snapshot) -> str:
     )
 
 
-def _sent(visit: Visit, found: Snapshot) -> str:
+def _sent(visit: Visit, waiting: Mapping[str, int]) -> str:
     say = visit.language.say
     if visit.state.is_observing:
         return say("Sending has not been started. Emails are written and kept here.")
     if visit.state.all_paused is not None:
         return say("Sending is paused. Emails wait here.")
-    states = (ActionState.PLANNED, ActionState.WAITING, ActionState.PERFORMING)
-    number = sum(sum(found.counted.actions.get(one, {}).values()) for one in states)
-    if not number:
-        return say("No email waits.")
-    return visit.language.say_n(
-        "{number} email waits for its time.", "{number} emails wait for their time.", number
-    )
+    if not waiting:
+        return say("Nothing waits.")
+    return say("Waiting for their time: {what}.").format(what=number_words(visit.language, waiting))
 
 
 def _stored(visit: Visit) -> str:

@@ -7,22 +7,23 @@ from flask import Response, request
 
 from ledger.engine import Connection, reading
 from ledger.heartbeats import last_gap
-from ledger.interventions import held_by_reason, release_held
+from ledger.interventions import release_held
 from ledger.queries import (
     EmailFilter,
     EmailView,
-    HeldGroup,
     events_per_email,
     filtered_ids,
     first_held,
     held_group,
     needing_person,
 )
+from ledger.undecided import held_kinds
 from schemas.actions import ActionState
 from schemas.reasons import HOLD_REASONS, Reason
 from service.desk.visit import Visit, id_in
-from service.desk.wording import about_words, explained, shown_email
+from service.desk.wording import about_words, explained, number_words, shown_email
 from service.held_emails import decide_in_parts, drop_or_close, is_releasable, is_unsure
+from workers.actions.email import KIND
 
 _MOST = 50
 _MOST_NAMES = 10
@@ -59,11 +60,14 @@ class HeldChoice:
 def show(visit: Visit) -> Response:
     """Show what emails are held for, how many each, and those that failed or may have been sent."""
     with reading(visit.pages.engine) as connection:
-        groups = held_by_reason(connection)
+        groups = held_kinds(connection)
         ended = needing_person(connection, (), _MOST + 1)
     return visit.page(
         "held.html",
-        groups=[(one, explained(visit.times, one), number) for one, number in groups.items()],
+        groups=[
+            (one, explained(visit.times, one), number_words(visit.language, by_kind))
+            for one, by_kind in groups.items()
+        ],
         ended=[
             (one, _name(visit, one), shown_email(visit.times, one, visit.holding()))
             for one in ended[-_MOST:][::-1]
@@ -80,12 +84,13 @@ def show_group(visit: Visit, reason: str) -> Response:
     if found is None:
         return visit.missing(visit.language.say("Nothing is held for such a reason."))
     with reading(visit.pages.engine) as connection:
-        number = held_by_reason(connection).get(found, 0)
+        by_kind = held_kinds(connection, found).get(found, {})
         lines = list(_lines(visit, connection, first_held(connection, found, _MOST)))
     return visit.page(
         "held_group.html",
         reason=found,
-        number=number,
+        number=sum(by_kind.values()),
+        counted=number_words(visit.language, by_kind),
         lines=lines,
         may_send=_may_send(visit, found),
     )
@@ -119,9 +124,9 @@ def decide(visit: Visit, reason: str) -> Response:
     visit.pages.wake()
     say_n = visit.language.say_n
     notice = (
-        say_n("{number} email is checked and sent.", "{number} emails are checked and sent.", done)
+        say_n("{number} is checked and goes out now.", "{number} are checked and go out now.", done)
         if choice.sends
-        else say_n("{number} email is dropped.", "{number} emails are dropped.", done)
+        else say_n("{number} is dropped.", "{number} are dropped.", done)
     )
     if len(some) < len(ids):
         return _ask(visit, choice, notice=notice)
@@ -181,6 +186,7 @@ def _ask(visit: Visit, choice: HeldChoice, problem: str = "", notice: str = "") 
         only = None if choice.takes_all else choice.ticked
         group = held_group(connection, choice.reason, only)
         emails = first_held(connection, choice.reason, _MOST_NAMES, only)
+        by_kind = held_kinds(connection, choice.reason, only).get(choice.reason, {})
         gap = last_gap(connection)
     if not group.number:
         return visit.see_other("/held", say("They were decided about already."))
@@ -192,14 +198,21 @@ def _ask(visit: Visit, choice: HeldChoice, problem: str = "", notice: str = "") 
         names=list(dict.fromkeys(_name(visit, one) for one in emails)),
         problem=problem,
         done=notice,
-        title=_question(visit, choice, group),
+        title=_question(visit, choice, by_kind, group.people),
         is_unsure=choice.sends and is_unsure(choice.reason, group.planned_at or visit.now, gap),
     )
 
 
-def _question(visit: Visit, choice: HeldChoice, group: HeldGroup) -> str:
+def _question(visit: Visit, choice: HeldChoice, by_kind: dict[str, int], number: int) -> str:
+    emails = number_words(visit.language, by_kind)
     say, say_n = visit.language.say, visit.language.say_n
-    emails = say_n("{number} email", "{number} emails", group.number)
-    people = say_n("{number} person", "{number} people", group.people)
-    text = say("Send {emails} to {people}?") if choice.sends else say("Drop {emails} to {people}?")
+    people = say_n("{number} person", "{number} people", number)
+    if set(by_kind) <= {KIND}:
+        text = (
+            say("Send {emails} to {people}?") if choice.sends else say("Drop {emails} to {people}?")
+        )
+    elif choice.sends:
+        text = say("Send {emails} about {people}?")
+    else:
+        text = say("Drop {emails} about {people}?")
     return text.format(emails=emails, people=people)

@@ -39,6 +39,7 @@ _BODY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Robots-Tag": "noindex, nofollow",
 }
+_MOST_LOOKS, _LOOK_AGAIN_S = 8, 3
 _CLOSABLE = frozenset({ActionState.FAILED, ActionState.UNKNOWN})
 _DROPPABLE = frozenset({*OPEN_ACTIONS, ActionState.HELD})
 _LINK = re.compile(r"(<a\b[^>]*?)\shref=", re.IGNORECASE)
@@ -53,13 +54,25 @@ _NOT_AGAIN = {
 
 @dataclass(frozen=True, slots=True)
 class ShownMessage:
-    """One email with its text, if there is one, and the events it is about."""
+    """One email with its text, if there is one, and the events it is about.
+
+    What is posted or noted elsewhere has no page; `said` is then what people read there.
+    """
 
     email: EmailView
     previewed: Preview
     text: Printable | None
     events: tuple[TitledEvent, ...]
     action: ActionView | None
+
+    @property
+    def said(self) -> str:
+        """What a post or note says in words: posts are kept as they are sent, for programs."""
+        copy = self.previewed.copy
+        if copy is None or self.text is None or self.text.html is not None:
+            return ""
+        is_words = copy.media_type == "text/plain"
+        return self.text.text.strip() if is_words else copy.title
 
 
 def show(visit: Visit, action_id: int) -> Response:
@@ -70,8 +83,13 @@ def show(visit: Visit, action_id: int) -> Response:
             return _missing(visit)
         reports = reports_of(connection, [action_id]).get(action_id, [])
     email = found.email
-    return visit.page(
+    look = visit.number_in_query("look")
+    is_in_hand = look is not None and _is_in_hand(visit, email)
+    is_loading = is_in_hand and look is not None and look < _MOST_LOOKS
+    response = visit.page(
         "message.html",
+        is_in_hand=is_in_hand,
+        is_loading=is_loading,
         found=found,
         email=email,
         name=email.person or visit.member_name(email.coworker_id),
@@ -91,6 +109,20 @@ def show(visit: Visit, action_id: int) -> Response:
         and email.resent_as is None
         and email.closed_at is None,
     )
+    if is_loading and look is not None:
+        response.headers["Refresh"] = f"{_LOOK_AGAIN_S}; url={_looking(action_id, look + 1)}"
+    return response
+
+
+def _is_in_hand(visit: Visit, email: EmailView) -> bool:
+    """Return whether an email is being sent, or is due."""
+    is_due = email.state in OPEN_ACTIONS and email.due_at <= visit.now
+    return is_due or email.state is ActionState.PERFORMING
+
+
+def _looking(action_id: int, look: int = 1) -> str:
+    """Return the address of an email that loads itself again while it is in hand."""
+    return f"/messages/{action_id}?look={look}"
 
 
 def body(visit: Visit, action_id: int) -> Response:
@@ -120,8 +152,8 @@ def release(visit: Visit, action_id: int) -> Response:
         done = release_held(connection, ids, visit.operator.name, visit.now)
     if done:
         visit.pages.wake()
-        notice = say("It is checked again and sent now.")
-    elif mode is not Mode.SENDING:
+        return visit.see_other(_looking(action_id), say("It is checked again and goes out now."))
+    if mode is not Mode.SENDING:
         notice = say("Sending has not been started, so nothing is sent.")
     elif held:
         notice = say("Sending to them is paused: resume first.")
@@ -195,7 +227,7 @@ def repeat(visit: Visit, action_id: int) -> Response:
             )
         return visit.see_other(f"/messages/{action_id}/again", problem)
     visit.pages.wake()
-    return visit.see_other(f"/messages/{done[action_id]}", say("It is checked and sent again now."))
+    return visit.see_other(_looking(done[action_id]), say("It is checked and goes out again now."))
 
 
 def _why_not(visit: Visit, candidate: ResendCandidate) -> str:

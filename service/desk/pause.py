@@ -13,7 +13,6 @@ from ledger.pauses import Pause, PauseScope, open_among, open_by_rule_and_course
 from schemas.errors import ConfigurationError
 from schemas.text import folded
 from service.desk.visit import Visit, id_in
-from service.desk.wording import rule_words
 from service.pausing import LONGEST_NOTE, PauseWish, begin
 from service.people_search import PersonMatch, known_person, matching_people
 
@@ -80,11 +79,11 @@ def pause(visit: Visit) -> Response:
     say = visit.language.say
     number = waiting.emails + waiting.reports
     held = visit.language.say_n(
-        "{number} email waits now and is held when it is due.",
-        "{number} emails wait now and are held when they are due.",
+        "{number} waits now and is held when it is due.",
+        "{number} wait now and are held when they are due.",
         number,
     )
-    held = held if number else say("No email waits now; new ones are held.")
+    held = held if number else say("Nothing waits now; what comes is held.")
     ends = "" if begun.until is None else say("It ends {time}.")
     ends = ends.format(time=visit.times.words(begun.until)) if begun.until else ""
     paused = say("Paused: {what}.").format(what=label)
@@ -97,7 +96,7 @@ def scope_words(visit: Visit, connection: Connection, scope: PauseScope, target:
     say = visit.language.say
     match scope:
         case PauseScope.RULE:
-            return say("the emails “{what}”").format(what=rule_words(target or ""))
+            return say("the emails “{what}”").format(what=visit.rule_title(target or ""))
         case PauseScope.COURSE:
             course_id = int(target or 0)
             title = course_titles(connection).get(course_id)
@@ -199,7 +198,7 @@ def _page(
         filled=filled,
         problem=problem,
         waiting=sum(waiting.values()),
-        rules=[PauseChoice(one, rule_words(one), by_rule[one]) for one in _names(visit)],
+        rules=[PauseChoice(one, visit.rule_title(one), by_rule[one]) for one in _names(visit)],
         courses=[
             PauseChoice(str(one), title, by_course[one])
             for one, title in sorted(titles.items(), key=lambda each: folded(each[1]))

@@ -10,7 +10,7 @@ from ledger.members import members_of_course
 from ledger.people import names_of
 from ledger.stories import newest_events
 from schemas.text import folded
-from service.desk.visit import Visit
+from service.desk.visit import Visit, id_in
 from service.people_search import PersonMatch, matching_people
 
 _LONGEST_QUERY = 200
@@ -46,6 +46,9 @@ def show(visit: Visit) -> Response:
         courses = list(_courses(connection, typed)) if typed else []
     if typed and len(found) == 1 and not courses:
         return visit.see_other(f"/people/{found[0].coworker_id}")
+    number = id_in(typed)
+    if number is not None and not found and not courses:
+        return visit.see_other(f"/people/{number}")  # where Nexudus can be asked about them
     return visit.page("people.html", typed=typed, people=found, courses=courses, course=None)
 
 

@@ -92,7 +92,7 @@ def show(visit: Visit, coworker_id: int) -> Response:
         )
         if found is None:
             nobody = visit.language.say("There is no member with this number, or not yet.")
-            return visit.missing(nobody)
+            return visit.missing(nobody, coworker_id)
         enrolments = {(one.event.course_id, one.event.course_member_id) for one in found.events}
         with suppress(ConfigurationError):  # the rules say which lessons count
             counts = visit.pages.rules.setup().rules.counts

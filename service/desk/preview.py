@@ -20,10 +20,10 @@ from schemas.actions import ActionState
 from schemas.errors import DeliveryRefused
 from schemas.reasons import Reason
 from schemas.rules import Rule
-from service.desk.emails import email_title, language_names
+from service.desk.emails import language_names
 from service.desk.message import text_page
 from service.desk.visit import Visit, id_in
-from service.desk.wording import Shown, explained, shown_email
+from service.desk.wording import Shown, email_title, explained, shown_email
 from service.email_examples import (
     WantedEmail,
     earlier_events,
@@ -140,7 +140,7 @@ def preview_page(  # noqa: PLR0913 - what one page shows
         "preview.html",
         status,
         name=name,
-        title=email_title(visit.language, shot.template),
+        title=_title(visit, shot),
         shot=shot,
         steps=_steps(visit, shot),
         typed=typed,
@@ -156,6 +156,13 @@ def preview_page(  # noqa: PLR0913 - what one page shows
         to=(own[0] if own else "") if to is None else to,
         can_send=not missing_to_send(visit.pages.settings),
     )
+
+
+def _title(visit: Visit, shot: Shot) -> str:
+    is_only = shot.rule is not None and templates_of(shot.rule) == (shot.template,)
+    if shot.rule is None or not is_only:
+        return email_title(visit.language, shot.template)
+    return visit.rule_title(shot.rule.name)
 
 
 def body(visit: Visit, name: str) -> Response:
@@ -323,7 +330,8 @@ def _earlier(visit: Visit, template: str, event: EventView) -> tuple[Shown, int 
     if not emails:
         return Shown("skipped", say("No"), f"{once} {explained(times, event.reason)}"), None
     came = shown_email(times, emails[-1], visit.holding())
-    sentence = f"{once} {came.word}. {came.sentence}".strip()
+    became = came.sentence if came.at else f"{came.word}. {came.sentence}"
+    sentence = f"{once} {became}".strip()
     return Shown("skipped", say("No"), sentence), emails[-1].action_id
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from flask import Response, request
 
 from ledger.engine import Connection, reading
-from ledger.pauses import Pause, count_held_by, held_by, open_pauses, reports_held_by
+from ledger.pauses import Pause, held_by, kinds_held_by, open_pauses, reports_held_by
 from ledger.queries import EmailView, emails_of, events_per_email
 from service.desk.pause import scope_words
 from service.desk.visit import Visit, id_in
-from service.desk.wording import Shown, about_words, explained
+from service.desk.wording import Shown, about_words, explained, number_words
 from service.pausing import Reviewed, end_reviewed, expected_after
 from service.sending_outcomes import part_of
 from workers.deliver.forecast import Expected
@@ -40,7 +40,8 @@ def show(visit: Visit, pause_id: int) -> Response:
         pause = _open(connection, pause_id)
         if pause is None:
             return visit.missing(visit.language.say("There is no such pause, or it has ended."))
-        number = count_held_by(connection, [pause])
+        by_kind = kinds_held_by(connection, [pause])
+        number = sum(by_kind.values())
         most = _MOST if number <= _MANY else _MOST_OF_MANY
         lines = list(_lines(visit, connection, pause, most))
         reports = len(reports_held_by(connection, [pause]))
@@ -50,6 +51,7 @@ def show(visit: Visit, pause_id: int) -> Response:
         pause=pause,
         what=what,
         number=number,
+        counted=number_words(visit.language, by_kind),
         lines=lines,
         reports=reports,
         more=number - len(lines),
@@ -79,16 +81,14 @@ def resume(visit: Visit, pause_id: int) -> Response:
     visit.pages.wake()
     say_n = visit.language.say_n
     parts = (
-        (done.sent, say_n("{number} is sent", "{number} are sent", done.sent)),
+        (done.sent, say_n("{number} will be sent", "{number} will be sent", done.sent)),
         (done.kept, say_n("{number} stays held", "{number} stay held", done.kept)),
         (done.dropped, say_n("{number} is dropped", "{number} are dropped", done.dropped)),
     )
     of_emails = ", ".join(text for number, text in parts if number)
     notice = visit.language.say("Resumed.")
     if of_emails:
-        notice += " " + visit.language.say("Of the emails that waited, {parts}.").format(
-            parts=of_emails
-        )
+        notice += " " + visit.language.say("Of what waited, {parts}.").format(parts=of_emails)
     return visit.see_other("/", notice)
 
 

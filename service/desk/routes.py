@@ -95,14 +95,26 @@ def is_desk_path(path: str) -> bool:
     return path.partition("/")[2].partition("/")[0] in PARTS
 
 
+class DeskRoutes(NamedTuple):
+    """The routes, what answers for a page that does not exist, and what to call at the end.
+
+    `unknown` returns None unless a browser asked. `close` must be called before the ledger is
+    closed.
+    """
+
+    blueprint: Blueprint
+    unknown: Callable[[], Response | None]
+    close: Callable[[], None]
+
+
 def desk_routes(
     settings: Settings,
     engine: Engine,
     clock: Clock,
     wake: Callable[[], object],
     locales: Path | None = None,
-) -> tuple[Blueprint, Callable[[], None]]:
-    """Return the routes, and what to call before the ledger is closed.
+) -> DeskRoutes:
+    """Return the routes.
 
     `wake` wakes workers after something became due. `locales` has the catalogues of the pages'
     languages, if they are not those of this package.
@@ -137,7 +149,7 @@ def desk_routes(
         _log.error("desk.fault", error="" if cause is None else frames_of(cause))
         return views.pages.broken()
 
-    return routes, views.close
+    return DeskRoutes(routes, views.unknown, views.close)
 
 
 def is_same_site(settings: Settings) -> bool:
@@ -173,6 +185,17 @@ class _Views:
                 make = resolve_name("service.desk.visit:OperatorPages")
                 self._pages = cast("OperatorPages", make(*self._made_from))
             return self._pages
+
+    def unknown(self) -> Response | None:
+        """Answer a browser that asked for a page that does not exist; None to a program."""
+        accepts = request.headers.get("Accept", "")
+        if request.method not in {"GET", "HEAD"} or "text/html" not in accepts:
+            return None
+        try:
+            return self.pages.no_such_page(is_ours=is_desk_path(request.path))
+        except LedgerUnavailable as error:
+            _log.error("desk.unavailable", error=str(error))
+            return self.pages.unavailable()
 
     def close(self) -> None:
         """Wait for what the pages do in the background."""

@@ -75,7 +75,7 @@ def show(visit: Visit) -> Response:
         courses=[
             (
                 ", ".join(one.course),
-                [*map(written.off, one.off)],
+                [written.off(visit.rule_title(each)) for each in one.off],
                 [found for pair in one.timing.items() if (found := written.timing(*pair))],
             )
             for one in rules.courses

@@ -17,6 +17,7 @@ from ledger.operators import (
     Operator,
     begin_session,
     digest_of,
+    end_sessions,
     has_operators,
     is_known_browser,
     name_key,
@@ -163,6 +164,10 @@ def _begin(guest: Guest, operator: Operator, path: str) -> Response:
     with writing(pages.engine) as connection:
         if not begin_session(connection, operator, token, _client(), guest.now):
             return guest.see_other("/sign-in")
+        before = signed_in(connection, request.cookies.get(SESSION, ""), guest.now)
+        if before is not None:  # this browser forgets it, so nobody could end it from here
+            whose, session = before
+            end_sessions(connection, whose.operator_id, guest.now, only=session.session_id)
         found = signed_in(connection, token, guest.now)
     _log.info("operator.signed_in", operator_id=operator.operator_id)
     response = guest.see_other(path)

@@ -9,16 +9,15 @@ from flask import Response
 
 from ledger.controls import sending_of
 from ledger.engine import reading
-from ledger.interventions import held_by_reason
 from ledger.people import names_of
 from ledger.report_queries import HeldSince, held_since
 from ledger.source_state import catalogue_of
+from ledger.undecided import held_kinds, kinds_of_open
 from schemas.actions import Mode
 from schemas.reasons import Reason
 from schemas.settings import MailAddress, Settings
-from service.desk.emails import email_title, listed
 from service.desk.visit import Visit
-from service.desk.wording import explained
+from service.desk.wording import explained, number_words
 from service.sending_outcomes import (
     SendingOutcomes,
     missing_to_send,
@@ -28,7 +27,6 @@ from service.sending_outcomes import (
 )
 from workers.actions.email import KIND
 from workers.attention import MAIL, READY
-from workers.deliver.example import templates_of
 from workers.preference_links import reaches_members
 
 _LATELY = timedelta(days=7)
@@ -66,7 +64,7 @@ def show(visit: Visit) -> Response:
         held = held_since(connection, KIND, Reason.OBSERVE, visit.now - _LATELY)
         busiest = held.busiest_id
         names = {} if busiest is None else names_of(connection, [busiest])
-        written = held_by_reason(connection).get(Reason.OBSERVE, 0)
+        written = held_kinds(connection, Reason.OBSERVE).get(Reason.OBSERVE, {})
         catalogue = catalogue_of(connection)
     who = "" if busiest is None else names.get(busiest) or visit.member_name(busiest)
     places = [] if catalogue is None else [one for one in catalogue.locations.values() if one]
@@ -79,7 +77,7 @@ def show(visit: Visit) -> Response:
         has_links=reaches_members(settings),
         emails=_emails(visit),
         week=Week(held, who),
-        written=written,
+        written=number_words(visit.language, written),
     )
 
 
@@ -94,9 +92,11 @@ def ask_to_send(visit: Visit) -> Response:
     with reading(pages.engine) as connection:
         outcomes = outcomes_by_sending(connection, setup, visit.now, most=_MOST_LOOKED_AT)
         numbers = numbers_by_sending(connection, outcomes, visit.now)
+        kinds = kinds_of_open(connection)
     return visit.page(
         "start_sending.html",
         lines=list(_lines(visit, numbers)),
+        are_emails=kinds <= {KIND},
         people=_people(outcomes),
         beyond=outcomes.beyond,
         pause=visit.state.all_paused,
@@ -182,9 +182,8 @@ def _sender(visit: Visit, settings: Settings, sender: MailAddress) -> str:
 
 def _emails(visit: Visit) -> list[tuple[str, str]]:
     """Return the emails that are on, by the names of their rules."""
-    language = visit.language
     return [
-        (one.name, listed(language, [email_title(language, each) for each in templates_of(one)]))
+        (one.name, visit.rule_title(one.name))
         for one in visit.pages.rules.setup().rules.rules
         if one.enabled and one.action == KIND
     ]

@@ -33,7 +33,7 @@ _SENTENCES = {
     "worker": words("A part of the service is not running. Emails wait here."),
     "clock": words("A part of the service is not running. Emails wait here."),
     "lookups": words("Some events wait longer than usual to be read from Nexudus."),
-    "actions": words("Some emails are later than they should be."),
+    "actions": words("Some emails or posts are later than they should be."),
     "clocks": words("The clocks of two machines differ, so times may be wrong."),
     "refused": words("Messages were refused: they could not be proven, or too many came at once."),
     "hooks": words("Nexudus stopped notifying us. Our regular check still finds what happens."),

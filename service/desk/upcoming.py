@@ -7,13 +7,14 @@ from datetime import timedelta
 from flask import Response
 
 from ledger.engine import Connection, reading
-from ledger.interventions import held_by_reason
 from ledger.people import persons_of
 from ledger.queries import EmailView, NextEmails, emails_of, next_emails
+from ledger.undecided import held_kinds
 from schemas.actions import OPEN_ACTIONS
 from service.desk.message import drop
 from service.desk.visit import Visit
-from service.desk.wording import Shown, about_words, explained, rule_words, shown_email
+from service.desk.wording import Shown, about_words, explained, number_words, shown_email
+from workers.actions.email import KIND
 from workers.zones import own_zone
 
 _AHEAD = timedelta(hours=24)
@@ -36,13 +37,25 @@ def show(visit: Visit) -> Response:
     with reading(visit.pages.engine) as connection:
         found = next_emails(connection, visit.now + _AHEAD, _MOST)
         lines = list(_lines(visit, connection, found))
-        held = held_by_reason(connection)
+        held = held_kinds(connection)
     return visit.page(
         "upcoming.html",
         lines=lines,
-        found=found,
-        held=[(explained(visit.times, one), number) for one, number in held.items()],
+        number=sum(found.by_kind.values()),
+        counted=number_words(visit.language, found.by_kind),
+        people=_people(visit, found),
+        held=[
+            (explained(visit.times, one), number_words(visit.language, by_kind))
+            for one, by_kind in held.items()
+        ],
     )
+
+
+def _people(visit: Visit, found: NextEmails) -> str:
+    """Return to how many people that is; posts and notes are about people, and not to them."""
+    if set(found.by_kind) <= {KIND}:
+        return visit.language.say_n("to {number} person", "to {number} people", found.people)
+    return visit.language.say_n("about {number} person", "about {number} people", found.people)
 
 
 def ask_to_skip(visit: Visit, action_id: int) -> Response:
@@ -59,7 +72,7 @@ def ask_to_skip(visit: Visit, action_id: int) -> Response:
         "upcoming_skip.html",
         email=email,
         name=email.person or visit.member_name(email.coworker_id),
-        what=email.title or rule_words(email.rule),
+        what=email.title or visit.rule_title(email.rule),
     )
 
 

@@ -27,10 +27,9 @@ from ledger.operators import (
     note_use,
     signed_in,
 )
-from ledger.pauses import open_pauses, pause_of
+from ledger.pauses import open_pauses
 from ledger.queries import EmailView
 from ledger.stories import TitledEvent
-from schemas.actions import OPEN_ACTIONS
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.fields import MAX_ID
 from schemas.roles import Role
@@ -40,10 +39,10 @@ from service.desk.inquiries import Inquiries
 from service.desk.languages import FOLDER, LANGUAGE, Times, ui_language
 from service.desk.lately import SentLately
 from service.desk.routes import PageRoute, is_same_site
-from service.desk.state import RulesNow, SendingState
+from service.desk.state import RulesNow, SendingState, held_ids, pause_names
 from service.desk.trial_sender import TrialSender
 from service.desk.trouble import ConditionWatch
-from service.desk.wording import Holding
+from service.desk.wording import Holding, rule_titles, rule_words
 from service.limits import AddressLimit
 
 SESSION = "coursebell_session"
@@ -125,6 +124,20 @@ class OperatorPages:
     def broken(self) -> Response:
         """Answer after a fault of ours, which is in the log."""
         return Guest(self).page("broken.html", 500)
+
+    def no_such_page(self, *, is_ours: bool) -> Response:
+        """Answer for a path that does not exist; `is_ours`: it begins as paths of these pages do.
+
+        Visitors who are not signed in learn nothing of those.
+        """
+        guest = Guest(self)
+        found = self._signed_in(guest)
+        if found is not None:
+            return Visit(self, *found).no_such_page()
+        if is_ours:
+            return guest.to_sign_in()
+        what = guest.language.say("There is no such page.")
+        return guest.page("missing.html", 404, what=what, coworker_id=None)
 
     def _signed_in(self, guest: "Guest") -> tuple[Operator, OperatorSession, str] | None:
         token = request.cookies.get(SESSION)
@@ -263,7 +276,8 @@ class Visit(Guest):
         """Whether emails are sent now: the header and the banner of each page say the same."""
         with reading(self.pages.engine) as connection:
             sending, these = sending_of(connection), open_pauses(connection)
-        return SendingState(sending, tuple(one for one in these if not one.is_over(self.now)))
+            pauses = tuple(one for one in these if not one.is_over(self.now))
+            return SendingState(sending, pauses, pause_names(connection, pauses))
 
     def holding(
         self, these: Iterable[TitledEvent] = (), emails: Iterable[EmailView] = ()
@@ -273,27 +287,7 @@ class Visit(Guest):
         with suppress(ConfigurationError):  # it is still true what a pause holds
             every = self.pages.rules.setup().rules.rules
             gathering = {one.name for one in every if one.gather_s}
-        about = [
-            (action.action_id, action.state, action.rule, one.event.course_id, one.coworker_id)
-            for one in these
-            for action in one.event.actions
-        ]
-        about += [
-            (one.action_id, one.state, one.rule, one.course_id, one.coworker_id) for one in emails
-        ]
-        paused = {
-            action_id
-            for action_id, state, rule, course_id, coworker_id in about
-            if state in OPEN_ACTIONS
-            and pause_of(
-                self.state.pauses,
-                self.now,
-                rule=rule,
-                course_id=course_id,
-                coworker_id=coworker_id,
-            )
-        }
-        return Holding(paused, gathering)
+        return Holding(held_ids(self.state, self.now, these, emails), gathering)
 
     def page(self, template: str, status: int = 200, **known: Any) -> Response:  # noqa: ANN401 - what templates print
         """Return a page with navigation, the state of sending, and the notice of the last act."""
@@ -311,13 +305,26 @@ class Visit(Guest):
         name, at, domain = address.rpartition("@")
         return f"{name[:1]}…@{domain}" if at else f"{domain[:1]}…"
 
-    def member_name(self, coworker_id: int) -> str:
+    def member_name(self, coworker_id: int | str) -> str:
         """Return what a member is called whose name was never read."""
         return self.language.say("Member {id}").format(id=coworker_id)
 
-    def missing(self, what: str) -> Response:
-        """Answer that there is no such thing; `what` is a sentence that says so."""
-        return self.page("missing.html", 404, what=what)
+    def rule_title(self, name: str) -> str:
+        """Return what a rule or digest is called on these pages, also if there is none any more."""
+        return self._titles.get(name) or rule_words(name)
+
+    @cached_property
+    def _titles(self) -> dict[str, str]:
+        with suppress(ConfigurationError):
+            return rule_titles(self.language, self.pages.rules.setup().rules)
+        return {}
+
+    def missing(self, what: str, coworker_id: int | None = None) -> Response:
+        """Answer that there is no such thing; `what` is a sentence that says so.
+
+        With `coworker_id` the page offers to ask Nexudus about the person of this Id.
+        """
+        return self.page("missing.html", 404, what=what, coworker_id=coworker_id)
 
     def no_such_page(self) -> Response:
         """Answer that nothing can have a number as large as that in the address."""

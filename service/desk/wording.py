@@ -4,19 +4,25 @@ The reasons are those of `schemas.reasons`, in the same sentences as everywhere.
 and a shape, so that it never depends on colour alone.
 """
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+
+from babel.lists import format_list
 
 from ledger.mail_reports import ReportView
 from ledger.queries import EmailView
 from ledger.stories import ActionView, TitledEvent
-from schemas.actions import HOST, OPEN_ACTIONS, RECORD, STAFF, ActionState, endpoint_of
+from schemas.actions import HOST, NOTICE, OPEN_ACTIONS, RECORD, STAFF, ActionState, endpoint_of
 from schemas.events import EventKind
 from schemas.mail_reports import ReportKind
 from schemas.reasons import EXPLANATIONS, Reason
-from service.desk.languages import Times
+from schemas.rules import Rule, Rules
+from service.desk.languages import Times, UiLanguage
 from service.person_history import main_action
+from workers.actions.email import KIND
 from workers.attention import HELD_ON_PURPOSE
+from workers.deliver.example import templates_of
 
 
 def words(text: str) -> str:
@@ -49,16 +55,34 @@ _BADGES = {
     ActionState.FAILED: ("failed", words("Failed")),
     ActionState.UNKNOWN: ("needs", words("Needs you")),
 }
+_TITLES = {
+    "welcome": words("Welcome"),
+    "lesson-finished": words("Lesson finished"),
+    "course-finished": words("Course finished"),
+    "not-started": words("Reminder to start"),
+    "stalled": words("Reminder to continue"),
+    "lesson-available": words("A lesson opened"),
+    NOTICE: words("Notice about a member"),
+}
 _BOUNCES = frozenset({ReportKind.HARD_BOUNCE, ReportKind.SOFT_BOUNCE})
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A badge, as its kind and its word, and the sentence beside it."""
+    """A badge, as its kind and its word, and a sentence about it.
+
+    Beside the badge stands `at` in place of the sentence, if the sentence says no more than that.
+    """
 
     badge: str
     word: str
     sentence: str = ""
+    at: str = ""
+
+    @property
+    def beside(self) -> str:
+        """What stands beside the badge."""
+        return self.at or self.sentence
 
 
 def to_whom(times: Times, audience: str | None) -> str:
@@ -86,9 +110,52 @@ def about_words(times: Times, email: EmailView, events: int) -> str:
     return times.language.say(_HAPPENED[EventKind(email.event_kind)])
 
 
+def email_title(language: UiLanguage, template: str) -> str:
+    """Return what an email is called on these pages."""
+    return language.say(_TITLES[template]) if template in _TITLES else template
+
+
+def listed(language: UiLanguage, these: Sequence[str]) -> str:
+    """Return these words as one list, such as `a, b and c`."""
+    return format_list(these, locale=language.locale)
+
+
+def rule_titles(language: UiLanguage, rules: Rules) -> dict[str, str]:
+    """Return by name what rules and digests are called on these pages.
+
+    Those that would be called the same have their own name behind it.
+    """
+    titles = {one.name: _own_title(language, one) for one in rules.rules}
+    titles |= {one.name: language.say("Digest") for one in rules.digests}
+    number = Counter(titles.values())
+    return {
+        name: title if number[title] == 1 else f"{title} ({rule_words(name)})"
+        for name, title in titles.items()
+    }
+
+
+def _own_title(language: UiLanguage, rule: Rule) -> str:
+    if rule.action != KIND:
+        return rule_words(rule.name)
+    return listed(language, [email_title(language, one) for one in templates_of(rule)])
+
+
+def number_words(language: UiLanguage, by_kind: Mapping[str, int]) -> str:
+    """Return how many there are, such as `3 emails`, with posts and notes apart from emails."""
+    emails = by_kind.get(KIND, 0)
+    others = sum(by_kind.values()) - emails
+    posts = language.say_n("{number} post or note", "{number} posts or notes", others)
+    if not emails and others:
+        return posts
+    number = language.say_n("{number} email", "{number} emails", emails)
+    if not others:
+        return number
+    return language.say("{emails} and {posts}").format(emails=number, posts=posts)
+
+
 def rule_words(name: str) -> str:
-    """Return the name of a rule as operators read it."""
-    return name.replace("_", " ").replace("-", " ")
+    """Return the name of a rule that has no title as operators read it."""
+    return name.replace("_", " ").replace("-", " ").capitalize()
 
 
 def explained(times: Times, reason: Reason | str | None) -> str:
@@ -173,5 +240,7 @@ def _shown_sent(
     if kinds & _BOUNCES:
         return Shown("failed", say("Bounced"), say("It came back from the address."))
     if ReportKind.DELIVERED in kinds:
-        return Shown("sent", say("Delivered"), say("Sent {time}.").format(time=at) if at else "")
-    return Shown("sent", say("Sent"), say("Sent {time}.").format(time=at) if at else "")
+        own = [one for one in reports if not one.is_of_other]
+        at = times.words(max(one.happened_at for one in own if one.kind == ReportKind.DELIVERED))
+        return Shown("sent", say("Delivered"), say("Delivered {time}.").format(time=at), at)
+    return Shown("sent", say("Sent"), say("Sent {time}.").format(time=at) if at else "", at)

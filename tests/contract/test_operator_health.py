@@ -73,7 +73,7 @@ def test_health_says_of_each_part_whether_it_works(desk: Desk, office: Office) -
     assert "Works Receiving The last change was" in seen
     assert "Look here Fetching Nexudus does not let us read." in seen
     assert "Look here Deciding A part of the service" in seen
-    assert "Works Sending No email waits." in seen
+    assert "Works Sending Nothing waits." in seen
     assert "Works Storage The database can be read and written." in seen
     assert "Oldest event that is not decided none" in seen
     assert "There was none yet. It runs each night." in seen
@@ -199,10 +199,10 @@ def test_settings_of_a_file_of_ones_own_are_shown_with_what_differs(
         "At most 1 email a day per person.",
         "Emails go only from 09:00 to 18:00 on Mon, Tue, Wed, Thu and Fri.",
         "Nothing is sent on 2026-12-25.",
-        "Off Come back When a member has been away. After 14 days and 21 days.",
+        "Off Reminder to continue When a member has been away. After 14 days and 21 days.",
         "come-back At most 3 emails in seven days per person. cap_per_week",
         "At most 1 reminder in seven days per person.",
-        "Only for the courses 1234 welcome is off. At most 5 emails a day per person.",
+        "Only for the courses 1234 Welcome is off. At most 5 emails a day per person.",
         "At most 30 emails in 1 minute. COURSEBELL_MAIL_RATE",
         "Alerts go to 2 addresses.",
         f"Changed in the file {rules}",

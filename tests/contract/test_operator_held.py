@@ -89,7 +89,7 @@ def test_ticked_emails_are_sent_after_a_question_that_names_them(
     assert "Send 2 emails to 2 people?" in text_of(question)
     assert desk.space.outcomes() == [("held", "too-old")] * 3
     confirm(browser, question)
-    assert "2 emails are checked and sent." in text_of(browser.get("/held"))
+    assert "2 are checked and go out now." in text_of(browser.get("/held"))
     confirm(browser, question)
     assert "They were decided about already." in text_of(browser.get("/held"))
     desk.space.work()
@@ -134,7 +134,7 @@ def test_a_group_of_thousands_is_listed_and_dropped(desk: Desk, office: Office) 
     assert {path: statements(office, browser, path) for path in few} == few
     assert "These are the first 50 of 4501." in text_of(browser.get(OLD))
     confirm(browser, ask(browser, OLD, "drop-all"))
-    assert "4501 emails are dropped." in text_of(browser.get("/held"))
+    assert "4,501 are dropped." in text_of(browser.get("/held"))
     assert {state for state, _ in desk.space.outcomes()} == {"skipped"}
 
 

@@ -97,9 +97,7 @@ def test_who_may_only_look_sees_no_address_in_any_text(desk: Desk, office: Offic
     desk.space.work()
     with writing(office.engine) as connection:
         body = f'{{"to": "{ADDRESS}", "url": "https://x.example/?to=person1%40example.org"}}'
-        connection.execute(
-            copies.update().values(body=body.encode(), media_type="application/json")
-        )
+        connection.execute(copies.update().values(body=body.encode(), media_type="text/plain"))
         connection.execute(actions.update().values(kind="note"))
         accept_person(connection, coworker(1, full_name=ADDRESS), office.clock.now())
     look = office.signed_in(Role.LOOK)

@@ -168,7 +168,8 @@ def test_a_failed_email_is_sent_again_once_however_often_it_is_pressed(
     assert "It went to person1@example.org. Nexudus now has new@example.org." in text_of(shown)
     first = browser.send(shown, "/messages/1/again")
     second = browser.send(shown, "/messages/1/again")
-    assert first.headers["Location"] == second.headers["Location"] == "/messages/2"
+    assert first.headers["Location"] == "/messages/2?look=1"
+    assert second.headers["Location"] == "/messages/2"
     assert [state for state, _ in space.outcomes()] == ["failed", "planned"]
     assert "sent again" in text_of(browser.get("/messages/1"))
     with reading(office.engine) as connection:
@@ -189,7 +190,7 @@ def test_an_unknown_email_is_sent_again_only_after_the_operator_checked(
     assert browser.send(shown, "/messages/1/again").headers["Location"] == "/messages/1/again"
     assert "Nothing was sent" in browser.get("/messages/1/again").text
     done = browser.send(shown, "/messages/1/again", checked="yes")
-    assert done.headers["Location"] == "/messages/2"
+    assert done.headers["Location"] == "/messages/2?look=1"
 
 
 def held(desk: Desk, reason: str) -> None:
@@ -204,7 +205,7 @@ def test_a_held_email_is_sent_or_dropped(desk: Desk, office: Office) -> None:
     browser = office.signed_in()
     assert "Needs you" in text_of(browser.get("/messages/1"))
     browser.press("/messages/1", "/messages/1/release")
-    assert "It is checked again and sent now." in text_of(browser.get("/messages/1"))
+    assert "It is checked again and goes out now." in text_of(browser.get("/messages/1"))
     desk.space.work()
     assert desk.space.outcomes() == [("done", None)]
     assert "/messages/1/release" not in browser.get("/messages/1").text

@@ -72,7 +72,7 @@ def test_all_emails_are_paused_in_two_presses(desk: Desk, office: Office) -> Non
     [made] = pauses(office)
     assert (made.scope, made.until, made.note) == (PauseScope.ALL, None, "typo in the welcome")
     today = browser.get("/")
-    assert "Paused: all emails. 1 email waits now and is held when it is due." in text_of(today)
+    assert "Paused: all emails. 1 waits now and is held when it is due." in text_of(today)
     assert "“typo in the welcome”" in today.text
     desk.space.work()
     assert desk.space.outcomes() == [("held", "paused")]
@@ -84,7 +84,7 @@ def test_all_emails_are_paused_in_two_presses(desk: Desk, office: Office) -> Non
 @pytest.mark.parametrize(
     ("fields", "target", "says"),
     [
-        ({"what": "rule", "rule": "welcome"}, "welcome", "the emails “welcome”"),
+        ({"what": "rule", "rule": "welcome"}, "welcome", "the emails “Welcome”"),
         (
             {"what": "course", "course": str(COURSE_ID)},
             str(COURSE_ID),
@@ -205,7 +205,7 @@ def test_an_email_of_upcoming_is_dropped_after_a_question(desk: Desk, office: Of
     assert "It will not be sent." in text_of(browser.get("/upcoming"))
     browser.send(asked, "/upcoming/1/skip")
     assert "It was not waiting any more." in text_of(browser.get("/upcoming"))
-    assert "No email is due" in text_of(browser.get("/upcoming"))
+    assert "Nothing is due" in text_of(browser.get("/upcoming"))
     assert desk.space.outcomes() == [("skipped", "on-hold")]
     assert browser.get("/upcoming/1/skip").headers["Location"] == "/messages/1"
     assert browser.get("/upcoming/77/skip").status_code == 404
@@ -261,7 +261,7 @@ def test_resume_sends_what_is_ticked_and_keeps_the_others(desk: Desk, office: Of
     browser = paused_with(desk, office, 1, 2, 3)
     assert 'href="/resume/1"' in browser.get("/").text
     shown = browser.get("/resume/1")
-    assert "Paused: all emails. 3 emails waited." in text_of(shown)
+    assert "Paused: all emails. Waited meanwhile: 3 emails." in text_of(shown)
     assert "Person 1 Enrolled Freelance Finance just now Still true" in text_of(shown)
     for _ in range(2):
         finish(browser, shown, act="send", shown=[1, 2, 3], tick=[1, 3], others="keep")
@@ -275,7 +275,7 @@ def test_the_others_are_dropped_if_the_operator_says_so(desk: Desk, office: Offi
     browser = paused_with(desk, office, 1, 2)
     shown = browser.get("/resume/1")
     finish(browser, shown, act="send", shown=[1, 2], tick=[2], others="drop")
-    assert "Of the emails that waited, 1 is sent, 1 is dropped." in text_of(browser.get("/"))
+    assert "Of what waited, 1 will be sent, 1 is dropped." in text_of(browser.get("/"))
     desk.space.work()
     assert desk.space.outcomes() == [("skipped", "paused"), ("done", None)]
 
@@ -340,4 +340,4 @@ def test_many_that_waited_are_sent_without_being_shown(desk: Desk, office: Offic
     ids = [int(one) for one in re.findall(r'name="shown" value="(\d+)"', shown.text)]
     finish(browser, shown, act="send", shown=ids, tick=ids[:1], rest="yes")
     seen = text_of(browser.get("/"))
-    assert "Of the emails that waited, 3 are sent, 49 stay held." in seen
+    assert "Of what waited, 3 will be sent, 49 stay held." in seen

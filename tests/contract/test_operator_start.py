@@ -49,7 +49,7 @@ def test_the_page_says_what_the_last_week_would_have_sent(desk: Desk, office: Of
     desk.space.work()
     browser = office.signed_in()
     seen = text_of(browser.get("/start"))
-    assert "3 emails are written and kept here." in seen
+    assert "Kept here so far: 3 emails." in seen
     assert "3 emails to 2 people. Most to: Person 1 , 2 emails." in seen
     assert "Done The mail server is set mail.harbour.example" in seen
     assert "Harbour Works <courses@harbour.example>. Replies go there too." in seen
@@ -57,7 +57,7 @@ def test_the_page_says_what_the_last_week_would_have_sent(desk: Desk, office: Of
     assert 'href="/emails/welcome"' in browser.get("/start").text
     desk.space.later(days=8)
     week = text_of(office.signed_in(name="Later").get("/start"))
-    assert "3 emails are written and kept here." in week
+    assert "Kept here so far: 3 emails." in week
     assert "Nothing happened in the last 7 days" in week
 
 

@@ -10,10 +10,10 @@ from ledger.pauses import (
     Pause,
     PauseScope,
     begin_pause,
-    count_held_by,
     end_pauses,
     held_by,
     keep_held,
+    kinds_held_by,
     open_among,
     open_by_rule_and_course,
     open_pauses,
@@ -317,7 +317,7 @@ def test_what_waits_and_what_is_held_is_counted_for_pages(space: Space) -> None:
     now = space.clock.now()
     with reading(space.engine) as connection:
         upcoming = next_emails(connection, now + timedelta(days=1), 2)
-        assert (upcoming.number, upcoming.people, len(upcoming.emails)) == (3, 3, 2)
+        assert (sum(upcoming.by_kind.values()), upcoming.people, len(upcoming.emails)) == (3, 3, 2)
         assert set(upcoming.events.values()) == {1}
         assert open_by_rule_and_course(connection) == {("welcome", COURSE_ID): 3}
     made = pause(space)
@@ -325,7 +325,7 @@ def test_what_waits_and_what_is_held_is_counted_for_pages(space: Space) -> None:
     with reading(space.engine) as connection:
         ids = held_by(connection, [made])
         assert held_by(connection, [made], most=2) == ids[:2]
-        assert count_held_by(connection, [made]) == 3
+        assert kinds_held_by(connection, [made]) == {"email": 3}
         group = held_group(connection, Reason.PAUSED)
         assert (group.number, group.people, group.last_id) == (3, 3, ids[-1])
         assert group.planned_at is not None
