@@ -138,10 +138,11 @@ def kinds_held_by(connection: Connection, ended: Collection[Pause]) -> dict[str,
     return dict[str, int](connection.execute(kinds.group_by(actions.c.kind)).all())
 
 
-def open_among(connection: Connection, pause: Pause) -> int:
-    """Return how many emails wait that this pause will hold once they are due."""
+def open_among(connection: Connection, pause: Pause) -> dict[str, int]:
+    """Return how many actions of each kind wait that this pause will hold once they are due."""
     waits = and_(UNFINISHED_ACTIONS, actions.c.state.in_(OPEN_ACTIONS), _matching(pause))
-    return connection.scalar(select(func.count()).select_from(actions).where(waits)) or 0
+    kinds = select(actions.c.kind, func.count()).where(waits).group_by(actions.c.kind)
+    return dict[str, int](connection.execute(kinds).all())
 
 
 def open_by_rule_and_course(connection: Connection) -> dict[tuple[str, int], int]:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Table, TextClause, func, select
 
+from ledger.engine import chunks
 from ledger.outages import source_outages
 from ledger.tables import (
     DUE_LOOKUPS,
@@ -86,6 +87,17 @@ def kinds_of_open(connection: Connection) -> set[str]:
     """Return the kinds of the actions that are not finished, or may need a person."""
     both = (_kinds_by_state(connection, one) for one in (UNFINISHED_ACTIONS, UNDECIDED_ACTIONS))
     return {kind for found in both for kinds in found.values() for kind in kinds}
+
+
+def kinds_of_actions(connection: Connection, action_ids: Collection[int]) -> dict[int, str]:
+    """Return the kinds of these actions by Id; those that are not kept any more are omitted."""
+    found: dict[int, str] = {}
+    for some in chunks(action_ids):
+        rows = connection.execute(
+            select(actions.c.id, actions.c.kind).where(actions.c.id.in_(some))
+        )
+        found |= {row.id: row.kind for row in rows}
+    return found
 
 
 def _kinds_by_state(

@@ -1,6 +1,6 @@
 """Begins and ends pauses, for commands and pages: what will wait, and what becomes of it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
@@ -16,6 +16,7 @@ from ledger.pauses import (
     end_pauses,
     held_by,
     keep_held,
+    kinds_held_by,
     note_digest,
     open_among,
     open_pauses,
@@ -53,10 +54,15 @@ class PauseWish:
 
 @dataclass(frozen=True, slots=True)
 class WaitingCount:
-    """How many emails and reports wait now that a pause holds once they are due."""
+    """How many emails, posts and notes, by kind, and reports wait now that a pause will hold."""
 
-    emails: int
+    by_kind: Mapping[str, int]
     reports: int
+
+    @property
+    def emails(self) -> int:
+        """How many of them are no reports."""
+        return sum(self.by_kind.values())
 
     @classmethod
     def of(cls, connection: Connection, one: Pause) -> Self:
@@ -97,15 +103,23 @@ def _is_same(one: Pause, wish: PauseWish, who: str, now: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Waited:
-    """The ids of the emails and reports that no pause holds any more once some have ended."""
+    """The ids of the emails and reports that no pause holds any more once some have ended.
+
+    `by_kind` is how many of `emails`, which may be posts or notes, are of each kind.
+    """
 
     emails: list[int]
     reports: list[int]
+    by_kind: Mapping[str, int]
 
     @classmethod
     def of(cls, connection: Connection, ended: Collection[Pause]) -> Self:
         """Return what these pauses hold alone."""
-        return cls(held_by(connection, ended), reports_held_by(connection, ended))
+        return cls(
+            held_by(connection, ended),
+            reports_held_by(connection, ended),
+            kinds_held_by(connection, ended),
+        )
 
 
 def expected_after(

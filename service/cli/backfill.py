@@ -33,7 +33,7 @@ from service.cli.common import (
     who_decides,
     with_own_broker,
 )
-from service.cli.outcomes import number_of, outcome_text
+from service.cli.outcomes import number_sent, outcome_text
 from service.cli.people import NOBODY_KNOWN, as_typed, print_candidates
 from service.cli.source_access import open_sync
 from service.people_search import coworker_id_in, matching_people
@@ -189,7 +189,7 @@ def _release(engine: Engine, reviewed: Review, request: _Request) -> list[int]:
     if not to_send:
         _print(["None of these would be sent. To drop them: coursebell skip, with IDs"], request)
         return []
-    if not request.yes and not is_confirmed(f"Send {number_of(to_send)}?"):
+    if not request.yes and not is_confirmed(f"Send {number_sent(to_send)}?"):
         _print(["Nothing was sent. They stay held: coursebell held --reason imported"], request)
         return []
     with writing(engine) as connection:

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,12 +19,14 @@ import click
 from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.controls import has_known_key
 from ledger.engine import Engine, ledger_file, open_engine
+from ledger.queries import EmailView
 from ledger.revision import check_revision
 from schemas.actions import HOST, MEMBER, RECORD, STAFF, endpoint_of, is_to_person
 from schemas.checkup import at_nexudus
 from schemas.errors import LedgerNotReady, LedgerUnavailable, SourceError
 from schemas.fields import MAX_ID
 from schemas.settings import Settings, weak_secrets
+from workers.actions.registry import number_of
 from workers.broker import broker_url_now
 from workers.environment import load
 from workers.secret_key import checked_secret_key, has_secret_key
@@ -226,6 +228,11 @@ def number_of_people(count: int) -> str:
 def number_of_emails(count: int) -> str:
     """Return `1 email`, or `5 emails`."""
     return "1 email" if count == 1 else f"{count} emails"
+
+
+def number_of_these(emails: Collection[EmailView]) -> str:
+    """Return `5 emails`, or `5 messages` if some are posts or notes."""
+    return number_of(len(emails), {one.kind for one in emails})
 
 
 class EmailId(click.IntRange):

@@ -22,7 +22,7 @@ from service.cli.common import (
     is_confirmed,
     local,
     needs_confirmation,
-    number_of_emails,
+    number_of_these,
     opened_ledger,
     print_json,
     printable,
@@ -107,7 +107,7 @@ def held(*, as_json: bool, show_addresses: bool, **given: Any) -> None:  # noqa:
         click.echo(_NEXT if mode is Mode.SENDING else _NEXT_IN_OBSERVE)
     else:
         which = arguments_of(given)
-        click.echo(f"No email is held for {which}." if which else "No email is held.")
+        click.echo(f"Nothing is held for {which}." if which else "Nothing is held.")
 
 
 @click.command()
@@ -123,7 +123,7 @@ def hold(*, dry_run: bool, yes: bool, as_json: bool, **given: Any) -> None:  # n
     act = _Act("hold", "held", OPEN_ACTIONS, hold_open)
     done = _decide(act, given, dry_run=dry_run, yes=yes, as_json=as_json)
     if done and not as_json:
-        click.echo(f"{number_of_emails(len(done))} held. To send: coursebell release")
+        click.echo(f"{number_of_these(done)} held. To send: coursebell release")
 
 
 @click.command()
@@ -149,8 +149,9 @@ def release(*, dry_run: bool, yes: bool, as_json: bool, **given: Any) -> None:  
     if not done or as_json:
         return
     with opened_ledger(settings) as engine, reading(engine) as connection:
-        lines = due_lines(connection, setup, done, command_clock().now())
-    click.echo(f"{number_of_emails(len(done))} released{':' if lines else ', due now.'}")
+        ids = [email.action_id for email in done]
+        lines = due_lines(connection, setup, ids, command_clock().now())
+    click.echo(f"{number_of_these(done)} released{':' if lines else ', due now.'}")
     for line in lines:
         click.echo(line)
 
@@ -173,7 +174,7 @@ def skip(*, lookups: bool, dry_run: bool, yes: bool, as_json: bool, **given: Any
     act = _Act("skip", "skipped", _skippable(given), drop_or_close)
     done = _decide(act, given, dry_run=dry_run, yes=yes, as_json=as_json)
     if done and not as_json:
-        click.echo(f"{number_of_emails(len(done))} skipped.")
+        click.echo(f"{number_of_these(done)} skipped.")
 
 
 def _skippable(given: Mapping[str, Any]) -> tuple[ActionState, ...]:
@@ -222,8 +223,8 @@ class _Act:
 
 def _decide(
     act: _Act, given: dict[str, Any], *, dry_run: bool, yes: bool, as_json: bool
-) -> list[int]:
-    """Decide about the chosen emails after asking; return the IDs of those decided."""
+) -> list[EmailView]:
+    """Decide about the chosen emails after asking; return those decided."""
     which = arguments_of(given)
     if not which:
         raise click.UsageError(
@@ -246,7 +247,7 @@ def _decide(
         if dry_run:
             _print_dry_run(chosen, act, as_json=as_json)
             return []
-        question = f"{act.word.capitalize()} {number_of_emails(len(chosen))}?"
+        question = f"{act.word.capitalize()} {number_of_these(chosen)}?"
         if chosen and not yes and not is_confirmed(question):
             click.echo("Nothing was changed.", err=True)
             raise SystemExit(NOT_DONE)
@@ -254,19 +255,19 @@ def _decide(
             # An email that is decided at this moment was decided before, or sees this.
             lock_decisions(connection)
             ids = [email.action_id for email in chosen]
-            done = act.decide(connection, ids, who_decides(), command_clock().now())
+            done = set(act.decide(connection, ids, who_decides(), command_clock().now()))
     if as_json:
-        print_json({act.done: done})
+        print_json({act.done: sorted(done)})
     elif not done:
-        click.echo(f"No email is {'waiting' if act.word == 'hold' else 'held'} for {which}.")
-    return done
+        click.echo(f"Nothing is {'waiting' if act.word == 'hold' else 'held'} for {which}.")
+    return [email for email in chosen if email.action_id in done]
 
 
 def _print_dry_run(chosen: Sequence[EmailView], act: _Act, *, as_json: bool) -> None:
     if as_json:
         print_json({f"would_be_{act.done}": [email.action_id for email in chosen]})
     else:
-        click.echo(f"{number_of_emails(len(chosen))} would be {act.done}. Nothing was changed.")
+        click.echo(f"{number_of_these(chosen)} would be {act.done}. Nothing was changed.")
 
 
 def _chosen(engine: Engine, wanted: EmailFilter, act: _Act) -> list[EmailView]:
@@ -284,7 +285,7 @@ def _chosen(engine: Engine, wanted: EmailFilter, act: _Act) -> list[EmailView]:
     paused = [email for email in found if not is_releasable(email.reason, Mode.SENDING)]
     if paused and act.word == "release":
         click.echo(
-            f"{number_of_emails(len(paused))} of these would be held again, because sending to "
+            f"{number_of_these(paused)} of these would be held again, because sending to "
             "them is paused. To end the pause: coursebell resume",
             err=True,
         )
@@ -320,7 +321,7 @@ def restore_warnings(connection: Connection, chosen: Sequence[EmailView]) -> Ite
     if unsure:
         since = "before" if gap.began_at is None else f"between {local(gap.began_at)} and"
         yield (
-            f"{number_of_emails(len(unsure))} may have been sent already, {since}"
+            f"{number_of_these(unsure)} may have been sent already, {since}"
             f" {local(gap.ended_at)}, when the ledger was restored."
             " A member who received one will receive it twice."
         )

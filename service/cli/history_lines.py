@@ -131,8 +131,9 @@ def answer(one: PersonHistory) -> str:
     own = [each for each in last.event.actions if each.audience is None]
     action = main_action(own)
     if action is None:
-        number = number_of_emails(len(last.event.actions))
-        return f"{what} No email to them was planned, but {number} to others."
+        number = len(last.event.actions)
+        messages = "1 message" if number == 1 else f"{number} messages"
+        return f"{what} No email to them was planned, but {messages} to others."
     others = (each for each in own if each != action)
     waiting = [each for each in others if each.state in OPEN_ACTIONS]
     more = f" {number_of_emails(len(waiting))} more about it to come." if waiting else ""

@@ -8,18 +8,20 @@ import click
 
 from ledger.engine import reading
 from ledger.interventions import Decision, decisions
+from ledger.undecided import kinds_of_actions
 from service.cli.common import (
     Moment,
     as_json,
     local,
-    number_of_emails,
     opened_ledger,
     print_json,
     printable,
     settings_now,
 )
+from workers.actions.registry import number_of
 
 _MOST_IDS = 10  # on a line
+_NUMBER = "number"  # beside the detail of a decision: how many of what it was about
 
 
 @click.command()
@@ -35,20 +37,26 @@ def log(*, since: datetime | None, last: int | None, as_json: bool) -> None:
     settings = settings_now()
     with opened_ledger(settings) as engine, reading(engine) as connection:
         found = decisions(connection, since)
-    if last is not None:
-        found = found[-last:]
+        found = found if last is None else found[-last:]
+        ids = {each for one in found for each in one.detail.get("action_ids", ())}
+        kinds = {} if as_json else kinds_of_actions(connection, ids)
     if as_json:
         print_json(found)
         return
     if not found:
         click.echo("Nothing was decided yet." if since is None else "Nothing was decided since.")
     for one in found:
-        click.echo(printable(f"{local(one.at)}  {one.who}  {_sentence(one)}"))
+        click.echo(printable(f"{local(one.at)}  {one.who}  {_sentence(one, kinds)}"))
 
 
-def _sentence(one: Decision) -> str:
+def _sentence(one: Decision, kinds: Mapping[int, str]) -> str:
+    """Return an entry in words; `kinds` are those of actions, by Id, as far as they still exist."""
     words = _SENTENCES.get(one.what)
-    return one.what if words is None else words(one.detail)
+    if words is None:
+        return one.what
+    ids = one.detail.get("action_ids", ())
+    known = {kinds[each] for each in ids if each in kinds}
+    return words({**one.detail, _NUMBER: number_of(len(ids), known)})
 
 
 def _emails(verb: str) -> Callable[[Mapping[str, Any]], str]:
@@ -58,7 +66,7 @@ def _emails(verb: str) -> Callable[[Mapping[str, Any]], str]:
             return f"{verb} {number} failed lookup{'' if number == 1 else 's'}"
         ids = detail.get("action_ids", ())
         reason = f" held for {detail['reason']}" if detail.get("reason") else ""
-        return f"{verb} {number_of_emails(len(ids))}{reason}{_listed(ids)}"
+        return f"{verb} {detail[_NUMBER]}{reason}{_listed(ids)}"
 
     return sentence
 
@@ -83,12 +91,13 @@ def _resumed(detail: Mapping[str, Any]) -> str:
     numbers = detail.get("pause_ids", ())
     ids = detail.get("action_ids", ())
     pauses = "pause" if len(numbers) == 1 else "pauses"
-    freed = f"{number_of_emails(len(ids))} no longer held{_listed(ids)}"
+    freed = f"{detail[_NUMBER]} no longer held{_listed(ids)}"
     return f"ended {pauses} {', '.join(map(str, numbers))}; {freed}"
 
 
 def _restored(detail: Mapping[str, Any]) -> str:
-    held = number_of_emails(detail.get("held", 0))
+    number = detail.get("held", 0)
+    held = "1 message" if number == 1 else f"{number} messages"
     return f"restored the ledger from a backup; {held} held, as they may have been sent"
 
 

@@ -1,9 +1,12 @@
 """`coursebell mode`: whether emails are sent, and what a change to sending would send."""
 
+from collections.abc import Collection
+
 import click
 
 from ledger.controls import Sending, sending_of
 from ledger.engine import Engine, reading
+from ledger.undecided import kinds_of_open
 from schemas.actions import Mode
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
@@ -18,7 +21,7 @@ from service.cli.common import (
     settings_now,
     who_decides,
 )
-from service.cli.outcomes import count_lines, number_of
+from service.cli.outcomes import count_lines, number_sent
 from service.sending_outcomes import (
     SendingOutcomes,
     missing_to_send,
@@ -89,7 +92,8 @@ def _confirm_sending(
     with reading(engine) as connection:
         outcomes = outcomes_by_sending(connection, make_send_setup(settings), now)
         numbers = numbers_by_sending(connection, outcomes, now)
-    for line in _lines(outcomes, numbers):
+        kinds = kinds_of_open(connection)
+    for line in _lines(outcomes, numbers, kinds):
         click.echo(line, err=as_json)
     sent = numbers["now"] | numbers["later"]
     if sent and not yes:
@@ -101,13 +105,15 @@ def _confirm_sending(
     return numbers
 
 
-def _lines(outcomes: SendingOutcomes, numbers: dict[str, dict[str, int]]) -> list[str]:
-    lines = list(count_lines(numbers))
+def _lines(
+    outcomes: SendingOutcomes, numbers: dict[str, dict[str, int]], kinds: Collection[str]
+) -> list[str]:
+    lines = list(count_lines(numbers, kinds))
     if not lines:
         return ["No email is held or waiting, so none is sent at once."]
     sent = numbers["now"] | numbers["later"]
     return [
-        f"With mode sending, {number_of(outcomes.expected)} would be sent:"
+        f"With mode sending, {number_sent(outcomes.expected)} would be sent:"
         if sent
         else "With mode sending, none of the emails held or waiting would be sent:",
         *lines,

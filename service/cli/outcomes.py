@@ -1,14 +1,15 @@
 """What would happen to held and waiting emails, in words and numbers: sent now, later, or not."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from ledger.controls import sending_of
 from ledger.engine import Connection
 from ledger.outbox import read_actions
 from schemas.reasons import EXPLANATIONS, Reason
-from service.cli.common import local, number_of_emails
+from service.cli.common import local
 from service.sending_outcomes import goes_now, is_kept_held
+from workers.actions.registry import noun_of, number_of
 from workers.deliver.context import SendSetup
 from workers.deliver.forecast import Expected, forecast
 
@@ -37,19 +38,20 @@ def due_lines(
     wanted = read_actions(connection, action_ids)
     started_at = sending_of(connection).started_at
     ids: dict[str, list[int]] = {}
+    noun = noun_of({one.kind for one in wanted})
     all_now = True
     for one in forecast(connection, setup, wanted, now, started_at):
         all_now = all_now and goes_now(one, now)
         ids.setdefault(outcome_text(one, now), []).append(one.action.action_id)
     if all_now:
         return []
-    return [f"  {_some(found)}: {text}" for text, found in ids.items()]
+    return [f"  {_some(found, noun)}: {text}" for text, found in ids.items()]
 
 
-def _some(action_ids: Sequence[int]) -> str:
+def _some(action_ids: Sequence[int], noun: str) -> str:
     if len(action_ids) > _MOST_IDS:
-        return f"{len(action_ids)} emails"
-    return f"email {', '.join(map(str, action_ids))}"
+        return f"{len(action_ids)} {noun}s"
+    return f"{noun} {', '.join(map(str, action_ids))}"
 
 
 def sending_text(found: Expected | Reason, now: datetime) -> str:
@@ -57,8 +59,8 @@ def sending_text(found: Expected | Reason, now: datetime) -> str:
     return _with("stays held", found) if isinstance(found, Reason) else outcome_text(found, now)
 
 
-def count_lines(numbers: dict[str, dict[str, int]]) -> Iterator[str]:
-    """Yield these numbers in words, a line for each part and reason."""
+def count_lines(numbers: dict[str, dict[str, int]], kinds: Collection[str]) -> Iterator[str]:
+    """Yield these numbers of actions of these kinds in words, a line for each part and reason."""
     words = {
         "now": ("is sent at once", "are sent at once"),
         "later": ("is sent later", "are sent later"),
@@ -68,16 +70,16 @@ def count_lines(numbers: dict[str, dict[str, int]]) -> Iterator[str]:
     for part, by_reason in numbers.items():
         for reason, number in sorted(by_reason.items()):
             one, several = words[part]
-            emails = f"1 email {one}" if number == 1 else f"{number} emails {several}"
+            emails = f"{number_of(number, kinds)} {one if number == 1 else several}"
             why = f", {reason}: {EXPLANATIONS[Reason(reason)].sentence}" if reason else ""
             yield f"  {emails}{why}"
 
 
-def number_of(expected: Iterable[Expected]) -> str:
+def number_sent(expected: Iterable[Expected]) -> str:
     """Return how many emails would be sent, and to how many people."""
     sent = [one for one in expected if one.is_sent]
     people = len({_whom(one) for one in sent})
-    emails = number_of_emails(len(sent))
+    emails = number_of(len(sent), {one.action.kind for one in sent})
     return f"{emails} to {people} people" if people > 1 else emails
 
 

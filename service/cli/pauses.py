@@ -17,7 +17,6 @@ from service.cli.common import (
     is_confirmed,
     local,
     needs_confirmation,
-    number_of_emails,
     opened_ledger,
     print_json,
     printable,
@@ -35,6 +34,7 @@ from service.cli.selection import (
 )
 from service.pausing import PauseWish, Waited, WaitingCount, begin, end, expected_after
 from service.sending_outcomes import SendingOutcomes, counted
+from workers.actions.registry import number_of
 from workers.attention import pause_label, pause_line
 from workers.deliver.forecast import make_send_setup
 
@@ -132,13 +132,13 @@ def pause(
 
 def _will_wait(waiting: WaitingCount, report: str | None, *, dry_run: bool) -> str:
     counts = [
-        *([number_of_emails(waiting.emails)] if waiting.emails else []),
+        *([number_of(waiting.emails, waiting.by_kind)] if waiting.emails else []),
         *([_number_of_reports(waiting.reports)] if waiting.reports else []),
     ]
     if report and not counts:
         return "None waits now; one that becomes due is held, a digest for 7 days at most."
     if not counts:
-        return "No email waits now."
+        return "Nothing waits now."
     would = "would" if dry_run else "will"
     verb = "waits" if waiting.emails + waiting.reports == 1 else "wait"
     return f"{' and '.join(counts)} that {verb} now {would} be held."
@@ -235,11 +235,11 @@ def resume(
         return
     number = len(skipped if drops else freed)
     if not (number or reports or drops):
-        click.echo("Resumed. No email waited.")
+        click.echo("Resumed. Nothing waited.")
         return
-    what = [number_of_emails(number)] if number or not reports else []
+    what = [number_of(number, waited.by_kind)] if number or not reports else []
     what += [_number_of_reports(reports)] if reports else []
-    became = "skipped" if drops else "checked again and sent if still right"
+    became = "skipped" if drops else "will be checked again, and sent if still right"
     click.echo(f"Resumed. {' and '.join(what)} {became}.")
 
 
@@ -285,13 +285,13 @@ def _resume_lines(
         yield f"{_number_of_reports(len(waited.reports))} waited and {became}."
     emails = waited.emails
     if not emails:
-        yield from [] if waited.reports else ["No email waited."]
+        yield from [] if waited.reports else ["Nothing waited."]
         return
     if drops:
-        yield f"{number_of_emails(len(emails))} waited and will be skipped."
+        yield f"{number_of(len(emails), waited.by_kind)} waited and will be skipped."
         return
     now = command_clock().now()
     setup = make_send_setup(settings)
     expected = expected_after(connection, setup, ended, emails, now)
-    yield f"{number_of_emails(len(emails))} waited:"
-    yield from count_lines(counted(SendingOutcomes(expected, {}), now))
+    yield f"{number_of(len(emails), waited.by_kind)} waited:"
+    yield from count_lines(counted(SendingOutcomes(expected, {}), now), waited.by_kind)

@@ -26,7 +26,7 @@ from service.cli.common import (
     is_confirmed,
     local,
     needs_confirmation,
-    number_of_emails,
+    number_of_these,
     opened_ledger,
     print_json,
     printable,
@@ -185,13 +185,14 @@ def _chosen(found: Sequence[ResendCandidate], *, is_by_id: bool) -> list[EmailVi
 def _confirm(chosen: Sequence[EmailView], *, whole: bool) -> None:
     for line in _lines(chosen, whole=whole):
         click.echo(printable(line), err=True)
-    arrived = sum(email.state is ActionState.DONE for email in chosen)
+    arrived = [email for email in chosen if email.state is ActionState.DONE]
     if arrived:
-        was, who = ("was", "Its recipient") if arrived == 1 else ("were", "Their recipients")
+        is_one = len(arrived) == 1
+        was, who = ("was", "Its recipient") if is_one else ("were", "Their recipients")
         again = f"{who} will get it a second time."
-        click.echo(f"{number_of_emails(arrived)} {was} already sent. {again}", err=True)
+        click.echo(f"{number_of_these(arrived)} {was} already sent. {again}", err=True)
     click.echo("Addresses are read again from Nexudus before sending.", err=True)
-    if not is_confirmed(f"Send {number_of_emails(len(chosen))} again?"):
+    if not is_confirmed(f"Send {number_of_these(chosen)} again?"):
         click.echo("Nothing was changed.", err=True)
         raise SystemExit(NOT_DONE)
 
@@ -216,7 +217,7 @@ def _print_dry_run(chosen: Sequence[EmailView], *, as_json: bool, whole: bool) -
         return
     for line in _lines(chosen, whole=whole):
         click.echo(printable(line))
-    click.echo(f"{number_of_emails(len(chosen))} would be sent again. Nothing was changed.")
+    click.echo(f"{number_of_these(chosen)} would be sent again. Nothing was changed.")
 
 
 def _print_result(  # noqa: PLR0913 - what was chosen and done, and how to print it
@@ -233,11 +234,12 @@ def _print_result(  # noqa: PLR0913 - what was chosen and done, and how to print
     elif done:
         ids = ", ".join(f"{old} as {new}" for old, new in done.items())
         when = "" if due else ", due now"
-        click.echo(f"{number_of_emails(len(done))} will be sent again{when}: {ids}.")
+        again = [email for email in chosen if email.action_id in done]
+        click.echo(f"{number_of_these(again)} will be sent again{when}: {ids}.")
         for line in due:
             click.echo(line)
     elif not chosen and reason is not None:
-        click.echo(f"No email that failed for {reason} since {local(since)} can be sent again.")
+        click.echo(f"Nothing that failed for {reason} since {local(since)} can be sent again.")
     left = [str(email.action_id) for email in chosen if email.action_id not in done]
     if left:
         click.echo(f"Not sent again, as it just changed: {', '.join(left)}.", err=True)

@@ -212,7 +212,9 @@ def _person_choice(visit: Visit, connection: Connection, one: PersonMatch) -> Pa
     name = one.full_name or visit.member_name(one.coworker_id)
     who = f"{name} ({visit.masked(one.email)})" if one.email else name
     tried = Pause(0, PauseScope.PERSON, str(one.coworker_id), None, None, visit.now, "")
-    return PauseChoice(f"{_ONE_PERSON}{one.coworker_id}", who, open_among(connection, tried))
+    return PauseChoice(
+        f"{_ONE_PERSON}{one.coworker_id}", who, sum(open_among(connection, tried).values())
+    )
 
 
 def _names(visit: Visit) -> list[str]:

@@ -111,8 +111,8 @@ def test_emails_held_for_a_decision_need_a_person_and_those_of_observe_mode_do_n
         (["webhook"], "1 webhook"),
         (["nexudus-note", "nexudus-note"], "2 notes"),
         (["nexudus-task"], "1 task"),
-        (["email", "webhook"], "2 actions"),
-        (["of-another-program"], "1 action"),
+        (["email", "webhook"], "2 messages"),
+        (["of-another-program"], "1 message"),
     ],
 )
 def test_what_needs_a_person_is_called_what_it_is(
@@ -318,7 +318,7 @@ def test_status_begins_with_what_needs_a_person_and_its_exit_code_says_so(
     rules = here["COURSEBELL_RULES"] = str(Path(here["COURSEBELL_DATA_DIR"]) / "rules.yaml")
     note = "  - {name: note, event: enrolled, action: nexudus-note, text: Welcome}\n"
     Path(rules).write_text(f"version: 1\nrules:\n{note}", encoding="utf-8")
-    assert "\n  1 action skipped, kind-off: " in run_status(here).output
+    assert "\n  1 message skipped, kind-off: " in run_status(here).output
     found: list[dict[str, Any]] = json.loads(plain.output)["needs_attention"]
     assert [need["code"] for need in found] == ["held", "unknown"]
     web = make_web(load_settings(here))

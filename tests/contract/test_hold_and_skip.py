@@ -9,7 +9,7 @@ import pytest
 
 from ledger.engine import lock_decisions, reading, writing
 from ledger.heartbeats import Gap, open_gap
-from ledger.tables import lookups
+from ledger.tables import actions, lookups
 from ledger.undecided import undecided
 from schemas.actions import LookupState
 from schemas.entity import Entity
@@ -51,6 +51,23 @@ def test_half_of_what_is_held_is_released_and_half_skipped(desk: Desk) -> None:
     assert desk.space.outcomes() == [SENT, SENT, ("skipped", "on-hold"), ("skipped", "on-hold")]
 
 
+def test_posts_and_notes_are_not_called_emails(desk: Desk) -> None:
+    for number in (1, 2, 3):
+        desk.space.enrol(number)
+    desk.space.look_up()
+    with writing(desk.space.engine) as connection:
+        connection.execute(actions.update().where(actions.c.id == 1).values(kind="nexudus-note"))
+    assert desk.run("hold", "--rule", "welcome", "--yes").stdout.startswith("3 messages held.")
+    assert desk.run("release", "1", "--dry-run").stdout.endswith(
+        "1 note would be released. Nothing was changed.\n"
+    )
+    assert "2 emails would be" in desk.run("release", "2", "3", "--dry-run").stdout
+    assert desk.run("release", "1", "--yes").stdout.startswith("1 note released")
+    last = desk.run("log").stdout.splitlines()
+    assert last[0].endswith("held 3 messages: 1, 2, 3")
+    assert last[1].endswith("released 1 note held for on-hold: 1")
+
+
 def test_filters_must_all_match(desk: Desk) -> None:
     for number in (1, 2):
         desk.space.enrol(number)
@@ -64,7 +81,7 @@ def test_filters_must_all_match(desk: Desk) -> None:
 def test_a_failed_email_is_closed_and_keeps_its_state(desk: Desk) -> None:
     desk.refuse(1)
     assert "1 email failed" in desk.run("status").stdout.splitlines()[0]
-    assert desk.run("skip", "--rule", "welcome", "--yes").stdout.startswith("No email is held")
+    assert desk.run("skip", "--rule", "welcome", "--yes").stdout.startswith("Nothing is held")
     assert desk.run("skip", "--reason", "mail-rejected", "--yes").stdout == "1 email skipped.\n"
     assert "1 email failed" not in desk.run("status").stdout.splitlines()[0]
     assert desk.space.outcomes() == [("failed", "mail-rejected")]

@@ -56,7 +56,7 @@ def test_every_kind_of_decision_is_in_the_log(desk: Desk) -> None:
         "changed the mode to observe",
         "something new",
         "closed 2 failed lookups",
-        "restored the ledger from a backup; 1 email held, as they may have been sent",
+        "restored the ledger from a backup; 1 message held, as they may have been sent",
     ]
     assert sentences(desk, "--last", "2")[0] == "closed 2 failed lookups"
 

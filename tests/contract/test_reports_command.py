@@ -102,7 +102,7 @@ def test_a_digest_is_paused_by_its_name_and_resumed(hosted: Desk) -> None:
 @pytest.mark.parametrize(
     ("words", "says", "ends"),
     [
-        ([], "1 report checked again and sent if still right", "waiting"),
+        ([], "1 report will be checked again, and sent if still right", "waiting"),
         (["--skip"], "1 report skipped", "skipped"),
     ],
 )

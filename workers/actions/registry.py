@@ -24,7 +24,7 @@ class Kind:
 
     action: str
     form: KindForm = field(default_factory=KindForm)
-    noun: str = "action"
+    noun: str = "message"
 
 
 _EMAIL = KindForm(email.TEMPLATES)
@@ -41,13 +41,13 @@ KINDS: Mapping[str, Kind] = {
 
 
 def noun_of(kinds: Collection[str]) -> str:
-    """Return what actions of these kinds are called, such as `email`; several kinds are actions."""
-    nouns = {KINDS[one].noun if one in KINDS else "action" for one in kinds}
-    return nouns.pop() if len(nouns) == 1 else "action" if nouns else KINDS[email.KIND].noun
+    """Return what actions of these kinds are called, `email`; several kinds are messages."""
+    nouns = {KINDS[one].noun if one in KINDS else "message" for one in kinds}
+    return nouns.pop() if len(nouns) == 1 else "message" if nouns else KINDS[email.KIND].noun
 
 
 def number_of(count: int, kinds: Collection[str]) -> str:
-    """Return such as `1 email`, `5 webhooks`, or `5 actions` of several kinds."""
+    """Return such as `1 email`, `5 webhooks`, or `5 messages` of several kinds."""
     return f"{count} {noun_of(kinds)}{'' if count == 1 else 's'}"
 
 
