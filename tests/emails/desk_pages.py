@@ -8,8 +8,10 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
 
+from sqlalchemy import func, select
+
 from ledger.clock import SYSTEM_CLOCK
-from ledger.engine import writing
+from ledger.engine import reading, writing
 from ledger.pauses import PauseScope, begin_pause
 from ledger.people import accept_person
 from ledger.tables import actions
@@ -38,26 +40,30 @@ _NOT_PAGES = re.compile(r"/desk\.css|/sign-in|/welcome/.*|.*/body")
 
 
 def desk_pages(
-    only: Collection[str] = (), language: str = "en", locales: Path | None = None
+    only: Collection[str] = (),
+    language: str = "en",
+    locales: Path | None = None,
+    role: Role = Role.ENGINEER,
 ) -> list[CheckedPage]:
     """Return every page of operators over a ledger where much happened, and over an empty one.
 
     `only` are the names of some, without the word before them; `locales` has other catalogues.
     """
     with tempfile.TemporaryDirectory() as name:
-        folder, spoken = Path(name), _Spoken(language, locales)
-        found = [*_of_much(folder / "much", spoken), *_of_nothing(folder / "nothing", spoken)]
+        folder, visitor = Path(name), _Visitor(language, locales, role)
+        found = [*_of_much(folder / "much", visitor), *_of_nothing(folder / "nothing", visitor)]
     wanted = {f"desk {name}" for name in only}
     assert wanted <= {one.name for one in found}
     return [one for one in found if not wanted or one.name in wanted]
 
 
-class _Spoken(NamedTuple):
+class _Visitor(NamedTuple):
     language: str
     locales: Path | None
+    role: Role
 
 
-def _of_much(folder: Path, spoken: _Spoken) -> Iterator[CheckedPage]:
+def _of_much(folder: Path, visitor: _Visitor) -> Iterator[CheckedPage]:
     folder.mkdir()
     url = sqlite_copy(folder / "ledger.db")
     space = Space(
@@ -68,8 +74,9 @@ def _of_much(folder: Path, spoken: _Spoken) -> Iterator[CheckedPage]:
     assert isinstance(space.clock, HandClock)
     _happened(space)
     given = {"COURSEBELL_SECRET_KEY": HASH_KEY, "COURSEBELL_RULES": str(RULES)}
-    with opened_in(spoken.language, spoken.locales, folder, url, space.clock, **given) as office:
-        browser, looks = office.signed_in(), office.signed_in(Role.LOOK, "Otto Lind")
+    given["COURSEBELL_SMTP_URL"] = "smtp://mail.harbour.example:25"
+    with opened_in(visitor.language, visitor.locales, folder, url, space.clock, **given) as office:
+        browser, looks = office.signed_in(visitor.role), office.signed_in(Role.LOOK, "Otto Lind")
         for path in _paths():
             if browser.get(path).status_code == HTTPStatus.OK:
                 yield _page(office, browser, path)
@@ -84,19 +91,22 @@ def _of_much(folder: Path, spoken: _Spoken) -> Iterator[CheckedPage]:
         for path, act in (("/held/too-old", "drop-all"), ("/held/too-old", "send-all")):
             sent = {**hidden_fields(browser.get(path).text, path), "act": act}
             yield _document(office, browser, f"{path} {act}", browser.post(path, sent).text)
+        space.enrol(7)
+        space.look_up()
+        yield _page(office, browser, f"/upcoming/{_newest(space)}/skip")
         unclear = browser.send(browser.get("/pause"), "/pause", what="rule")
         yield _document(office, browser, "/pause unclear", unclear.text)
         yield _page(office, looks, "/messages/1/again", "not allowed")
         space.choose(Mode.OBSERVE)
-        for path in ("/", "/start", "/emails/welcome"):
+        for path in ("/", "/start", "/start/sending", "/emails/welcome"):
             yield _page(office, browser, path, "observing")
     space.engine.dispose()
 
 
-def _of_nothing(folder: Path, spoken: _Spoken) -> Iterator[CheckedPage]:
-    with opened_in(*spoken, folder, None, None) as office:
+def _of_nothing(folder: Path, visitor: _Visitor) -> Iterator[CheckedPage]:
+    with opened_in(visitor.language, visitor.locales, folder, None, None) as office:
         yield _page(office, office.browser(), "/sign-in", "no account")
-        browser = office.signed_in()
+        browser = office.signed_in(visitor.role)
         for path in _paths():
             # Some lead to another page where there is nothing to do.
             is_shown = "<" not in path and "/1" not in path
@@ -110,6 +120,12 @@ def _of_nothing(folder: Path, spoken: _Spoken) -> Iterator[CheckedPage]:
         yield _document(office, stranger, "wrong password", wrong.text)
         again = browser.post("/account/end", {"session": "abc", "intent": "Sign out there"})
         yield _document(office, browser, "ask again", again.text)
+
+
+def _newest(space: Space) -> int:
+    """Return the Id of the email that was planned last."""
+    with reading(space.engine) as connection:
+        return connection.scalar(select(func.max(actions.c.id))) or 0
 
 
 def _happened(space: Space) -> None:
