@@ -25,14 +25,11 @@ from service.cli.main import Commands
 from service.cli.readers import plain_report, report_texts, report_tools
 from service.cli.selection import NOT_DONE, known_person
 from workers.actions.base import Prepared
-from workers.reports.listing import draft_now, report_lines
-from workers.reports.send import addressed
+from workers.reports.listing import draft_now, previewed, report_lines
 from workers.reports.situation import FOR_OPERATORS
 from workers.reports.study import hosts_of_digest
 from workers.reports.tools import ReportTools
 from workers.rules_file import read_rules
-
-_UNKNOWN = "host@example.org"
 
 
 @click.group(cls=Commands, invoke_without_command=True)
@@ -97,11 +94,8 @@ def preview(name: str, *, who: str | None, folder: Path | None, as_json: bool) -
         sentence = EXPLANATIONS[draft.reason].sentence if draft.reason else draft.state
         click.echo(f"Now it would not be sent, {draft.reason}: {sentence}.", err=True)
         raise SystemExit(NOT_DONE)
-    if not draft.reader.address:
-        # A host whom Coursebell never wrote to; workers read their address just before.
-        draft = replace(draft, reader=replace(draft.reader, address=_UNKNOWN))
     try:
-        prepared = addressed(tools.email, report, draft, now)
+        prepared = previewed(tools, report, draft, now)
     except DeliveryRefused as error:
         click.echo(f"This report cannot be written: {error}.", err=True)
         raise SystemExit(NOT_DONE) from None

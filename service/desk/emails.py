@@ -15,6 +15,7 @@ from service.desk.visit import Visit
 from service.desk.wording import listed, words
 from workers.actions.email import KIND
 from workers.languages import language_codes
+from workers.reports.situation import SUMMARY
 
 _WHEN = {
     EventKind.ENROLLED: words("When a member gets a place on a course"),
@@ -60,6 +61,7 @@ def show(visit: Visit) -> Response:
         if one.action == KIND
     ]
     digests = [_digest(visit, one, sent.by_digest.get(one.name, 0)) for one in rules.digests]
+    digests.append(_summary(visit, sent.by_digest.get(SUMMARY, 0)))
     names = language_names(visit.language)
     return visit.page(
         "emails.html",
@@ -134,7 +136,17 @@ def _digest(visit: Visit, digest: Digest, number: int) -> EmailLine:
         sentences.append(_only(visit.language, digest.where))
     to = _to(visit, digest.to)
     title = visit.rule_title(digest.name)
-    return EmailLine(title, digest.name, digest.enabled, tuple(sentences), number, None, to)
+    path = f"/reports/{digest.name}"
+    return EmailLine(title, digest.name, digest.enabled, tuple(sentences), number, path, to)
+
+
+def _summary(visit: Visit, number: int) -> EmailLine:
+    say, readers = visit.language.say, visit.pages.settings.operator_email
+    sentence = say("Every Monday: what was sent in the week, what was not, and why.")
+    to = _to(visit, readers) if readers else say("nobody yet")
+    path = f"/reports/{SUMMARY}"
+    title = visit.rule_title(SUMMARY)
+    return EmailLine(title, SUMMARY, bool(readers), (sentence,), number, path, to)
 
 
 def _to(visit: Visit, to: Sequence[str]) -> str:

@@ -58,6 +58,8 @@ ROUTES = (
     PageRoute("GET", "/emails/<name>", "preview:show", Role.LOOK),
     PageRoute("GET", "/emails/<name>/body", "preview:body", Role.LOOK),
     PageRoute("POST", "/emails/<name>/test", "trial:send_test", Role.OPERATE),
+    PageRoute("GET", "/reports/<name>", "reports:show", Role.LOOK),
+    PageRoute("GET", "/reports/<name>/body", "reports:body", Role.LOOK),
     PageRoute("GET", "/", "today:show", Role.LOOK),
     PageRoute("GET", "/people", "people:show", Role.LOOK),
     PageRoute("GET", "/people/<int:coworker_id>", "person:show", Role.LOOK),

@@ -23,6 +23,7 @@ from service.person_history import main_action
 from workers.actions.email import KIND
 from workers.attention import HELD_ON_PURPOSE
 from workers.deliver.example import templates_of
+from workers.reports.situation import SUMMARY
 
 
 def words(text: str) -> str:
@@ -127,6 +128,7 @@ def rule_titles(language: UiLanguage, rules: Rules) -> dict[str, str]:
     """
     titles = {one.name: _own_title(language, one) for one in rules.rules}
     titles |= {one.name: language.say("Digest") for one in rules.digests}
+    titles.setdefault(SUMMARY, language.say("Weekly summary"))
     number = Counter(titles.values())
     return {
         name: title if number[title] == 1 else f"{title} ({rule_words(name)})"

@@ -215,6 +215,7 @@ def test_a_rule_has_one_name_on_all_pages(desk: Desk, tmp_path: Path) -> None:
         "Note it",
         "Course finished",
         "Digest",
+        "Weekly summary",
     ]
     rules = tmp_path / "own.yaml"
     rules.write_text(RULES, encoding="utf-8")

@@ -14,7 +14,7 @@ BANNED = re.compile(
     re.IGNORECASE,
 )
 OF_ENGINEERS = {"event:show"}
-NO_PAGES = {"frame:style", "preview:body", "message:body"}  # the last two are emails
+NO_PAGES = {"frame:style", "preview:body", "message:body", "reports:body"}  # emails
 
 
 def said(html: str) -> str:

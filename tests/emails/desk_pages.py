@@ -80,6 +80,7 @@ def _of_much(folder: Path, visitor: _Visitor) -> Iterator[CheckedPage]:
         for path in _paths():
             if browser.get(path).status_code == HTTPStatus.OK:
                 yield _page(office, browser, path)
+        yield _page(office, browser, "/reports/summary")
         for number in range(2, 7):
             yield _page(office, browser, f"/messages/{number}")
             yield _page(office, browser, f"/people/{number}")

@@ -1,7 +1,7 @@
 """Which reports go to whom, what became of the last one, and when the next is due."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ledger.choices import mailbox_hash
@@ -13,9 +13,10 @@ from ledger.suppressions import Suppression, suppression_of
 from schemas.actions import HOST, OPEN_ACTIONS, ActionState, Outcome, audience_of
 from schemas.choices import Choice, report_choice
 from schemas.rules import Digest, Every
-from workers.actions.base import Recipient
+from workers.actions.base import Prepared, Recipient
 from workers.reports.compose import Draft, compose
 from workers.reports.schedule import Period, next_end
+from workers.reports.send import addressed
 from workers.reports.situation import ALERTS, FOR_OPERATORS, SUMMARY
 from workers.reports.study import hosts_of_digest
 from workers.reports.tools import ReportTools
@@ -24,6 +25,7 @@ _PREVIEWED: dict[Every, timedelta] = {
     Every.WEEK: timedelta(days=7),
     Every.MONTH: timedelta(days=31),
 }
+_UNKNOWN = "host@example.org"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,16 @@ class _Lister:
         choice = self.tools.choices_of(self.connection, to).made.get(report_choice(name))
         bounced = suppression_of(self.connection, mailbox_hash(to.address, key))
         return bounced, None if choice is None or choice.agreed else choice
+
+
+def previewed(tools: ReportTools, report: Report, draft: Draft, now: datetime) -> Prepared:
+    """Return the email of a draft to look at. Raises `DeliveryRefused` if it cannot be written.
+
+    A host to whom nothing was ever written has no address here: workers read it just before.
+    """
+    if not draft.reader.address:
+        draft = replace(draft, reader=replace(draft.reader, address=_UNKNOWN))
+    return addressed(tools.email, report, draft, now)
 
 
 def draft_now(
