@@ -87,6 +87,8 @@ ROUTES = (
     PageRoute("GET", "/certificate", "certificate:show", Role.LOOK),
     PageRoute("GET", "/health", "health:show", Role.LOOK),
     PageRoute("GET", "/settings", "settings:show", Role.LOOK),
+    PageRoute("GET", "/settings/try", "what_if:show", Role.OPERATE),
+    PageRoute("POST", "/settings/try", "what_if:play", Role.OPERATE),
 )
 # The first parts of their paths, by which the web server knows them.
 PARTS = frozenset(one.path.split("/")[1] for one in ROUTES)
@@ -203,6 +205,7 @@ class _Views:
         """Wait for what the pages do in the background."""
         if self._pages is not None:
             self._pages.watch.close()
+            self._pages.past.close()
 
     def view(self, route: PageRoute) -> Callable[..., Response]:
         """Return the view function of a route."""

@@ -38,6 +38,7 @@ from service.desk.frame import DeskFrame
 from service.desk.inquiries import Inquiries
 from service.desk.languages import FOLDER, LANGUAGE, Times, ui_language
 from service.desk.lately import SentLately
+from service.desk.past_player import PastPlayer
 from service.desk.routes import PageRoute, is_same_site
 from service.desk.state import RulesNow, SendingState, held_ids, pause_names
 from service.desk.trial_sender import TrialSender
@@ -82,6 +83,7 @@ class OperatorPages:
         self.watch = ConditionWatch(settings, engine, clock)
         self.rules = RulesNow(settings, clock)
         self.inquiries = Inquiries(clock)
+        self.past = PastPlayer(engine, clock)
         self.wrong_addresses = AddressLimit(clock, MOST_WRONG)
         self.wrong_names = AddressLimit(clock, MOST_WRONG)
         self.wrong_browsers = AddressLimit(

@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
@@ -84,11 +83,12 @@ def simulate(  # noqa: PLR0913 - what to play, since when and how
     progressed: Callable[[float], None] = lambda _: None,
     *,
     with_brakes: bool = True,
+    noted: Callable[[PlayedAction], None] = lambda _: None,
 ) -> Simulation:
     """Play the events found from `since` on by the rules of this set-up.
 
     `progressed` is called with the share done, 0 to 1. `with_brakes`: the accepted forecast
-    applies. Raises `LedgerUnavailable`.
+    applies. `noted` is called with each action that was decided. Raises `LedgerUnavailable`.
     """
     past, rules = Past(engine, setup), setup.rules
     needs = {name: action.needs for name, action in setup.actions.items()}
@@ -98,7 +98,11 @@ def simulate(  # noqa: PLR0913 - what to play, since when and how
         were_sent = sent_emails(connection, since)
         forecast = _forecast_now(connection, setup.zone) if with_brakes else None
     play = Play(rules, past.circumstances, needs, forecast=forecast)
-    note = partial(_note, result, were_sent, setup.zone)
+
+    def note(action: PlayedAction) -> None:
+        _note(result, were_sent, setup.zone, action)
+        noted(action)
+
     for group in _groups(engine, since, past.load):
         for action in play.advance(group[0].found_at):
             note(action)

@@ -1,0 +1,142 @@
+"""Plays the past with another value of a setting, which takes too long for a page.
+
+It plays by the function of `coursebell simulate`, once by the rules in force and once by others.
+Nothing is written, and Nexudus is not asked. Answers are kept in memory for some minutes.
+"""
+
+import threading
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from ledger.clock import Clock
+from ledger.engine import Engine, reading
+from ledger.history import count_events_since
+from schemas.actions import ActionState
+from schemas.errors import LedgerUnavailable, frames_of
+from workers.actions.email import KIND
+from workers.decide.play import PlayedAction
+from workers.deliver.context import SendSetup
+from workers.deliver.simulation import simulate
+
+_LOOKED_BACK = tuple(timedelta(days=days) for days in (30, 7, 1))
+_MOST_EVENTS = 5_000
+_LONGEST_S = 45.0
+_KEPT_FOR = timedelta(minutes=15)
+Question = tuple[str, str, str]  # the digest of the rules in force, a key, and its value
+_log = structlog.get_logger("desk")
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What came of a question. `is_open`: it is being played; `error`: why there is no answer.
+
+    `fewer`, `more` and `moved` are how many emails would not have been sent, would have been sent
+    too, and would have gone at another time.
+    """
+
+    asked_at: datetime
+    is_open: bool = True
+    error: str = ""
+    since: datetime | None = None
+    events: int = 0
+    fewer: int = 0
+    more: int = 0
+    moved: int = 0
+
+
+class _TookTooLongError(Exception):
+    """The play did not end in time."""
+
+
+@dataclass(slots=True)
+class PastPlayer:
+    """Plays one question at a time in a thread, and keeps the answers for some minutes."""
+
+    engine: Engine
+    clock: Clock
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _known: dict[Question, Played] = field(default_factory=dict)
+    _thread: threading.Thread | None = None
+
+    def of(self, question: Question) -> Played | None:
+        """Return what is known of a question."""
+        with self._lock:
+            begin = self.clock.now() - _KEPT_FOR
+            self._known = {
+                name: one
+                for name, one in self._known.items()
+                if one.is_open or one.asked_at > begin
+            }
+            return self._known.get(question)
+
+    def ask(self, question: Question, old: SendSetup, new: SendSetup) -> bool:
+        """Begin to play a question, unless it is known; False if another one is being played."""
+        if self.of(question) is not None:
+            return True
+        with self._lock:
+            if any(one.is_open for one in self._known.values()):
+                return False
+            begun = self._known[question] = Played(self.clock.now())
+            self._thread = threading.Thread(
+                target=self._run, args=(question, begun, old, new), name="past", daemon=True
+            )
+            self._thread.start()
+            return True
+
+    def close(self) -> None:
+        """Wait for what is being played, which uses the ledger."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self, question: Question, begun: Played, old: SendSetup, new: SendSetup) -> None:
+        try:
+            found = self._played(begun, old, new)
+        except _TookTooLongError:
+            found = replace(begun, error="long")
+        except LedgerUnavailable as error:
+            _log.error("desk.unavailable", error=str(error))
+            found = replace(begun, error="fault")
+        except Exception as error:  # noqa: BLE001 - the question must be answered
+            _log.error("desk.fault", error=frames_of(error))
+            found = replace(begun, error="fault")
+        with self._lock:
+            self._known[question] = replace(found, is_open=False)
+
+    def _played(self, begun: Played, old: SendSetup, new: SendSetup) -> Played:
+        """Play the events of the longest time that has few enough, by both rules."""
+        with reading(self.engine) as connection:
+            numbers = (
+                (count_events_since(connection, begun.asked_at - one), begun.asked_at - one)
+                for one in _LOOKED_BACK
+            )
+            found = next((one for one in numbers if one[0] <= _MOST_EVENTS), None)
+        if found is None:
+            return replace(begun, error="many")
+        number, since = found
+        before, after = (self._sent(one, since, begun.asked_at) for one in (old, new))
+        both = before.keys() & after.keys()
+        return replace(
+            begun,
+            since=since,
+            events=number,
+            fewer=len(before.keys() - after.keys()),
+            more=len(after.keys() - before.keys()),
+            moved=sum(before[key] != after[key] for key in both),
+        )
+
+    def _sent(self, setup: SendSetup, since: datetime, now: datetime) -> dict[str, datetime]:
+        """Return by key when each email would have been sent."""
+        ends_at, sent = self.clock.monotonic() + _LONGEST_S, dict[str, datetime]()
+
+        def progressed(_: float) -> None:
+            if self.clock.monotonic() > ends_at:
+                raise _TookTooLongError
+
+        def note(action: PlayedAction) -> None:
+            if action.state is ActionState.DONE and action.plan.kind == KIND:
+                sent[action.plan.key] = action.decided[-1][0]
+
+        simulate(self.engine, setup, since, now, progressed, noted=note)
+        return sent

@@ -1,0 +1,92 @@
+"""What another value would have done: an operator tries one, and nothing is changed by it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from werkzeug.test import TestResponse
+
+from schemas.roles import Role
+from schemas.rules import Timing
+from service.desk.what_if import with_timing
+from tests.contract.desk_rig import Desk
+from tests.contract.operator_rig import Browser, Office, over
+from tests.contract.study_rig import rules_of
+from tests.contract.test_operator_pages import text_of
+from tests.servers.programs import wait_until
+
+pytestmark = pytest.mark.engines("sqlite")
+RULES = """\
+version: 1
+timing: {quiet_hours: none, cap_per_day: 9, cap_per_week: 9}
+rules:
+  - {name: hello, event: enrolled, action: email, template: welcome}
+  - {name: done, event: course_started, action: email, template: notice, to: host}
+  - name: often
+    event: lesson_completed
+    action: email
+    template: lesson-finished
+    cap_per_day: 8
+"""
+
+
+@pytest.fixture
+def office(desk: Desk, tmp_path: Path) -> Iterator[Office]:
+    """Open the pages over a space in which two enrolled, by rules that limit little."""
+    rules = tmp_path / "own.yaml"
+    rules.write_text(RULES, encoding="utf-8")
+    for number in (1, 2):
+        desk.space.finish(desk.space.enrol(number), 1)
+    desk.space.work()
+    with over(desk, tmp_path, rules) as found:
+        yield found
+
+
+def tried(browser: Browser, **fields: str) -> TestResponse:
+    """Try a value, and return the page with the answer."""
+    begun = browser.press("/settings/try", "/settings/try", **fields)
+    if begun.status_code != 303:
+        return begun
+    path = begun.headers["Location"]
+    wait_until(lambda: "Refresh" not in browser.get(path).headers, "the past was played")
+    return browser.get(path)
+
+
+def test_another_value_is_played_and_nothing_is_changed(desk: Desk, office: Office) -> None:
+    browser = office.signed_in(Role.OPERATE)
+    assert 'href="/settings/try"' in browser.get("/settings").text
+    before = desk.space.outcomes()
+    seen = text_of(tried(browser, key="send", value="09:00-09:01 sun"))
+    assert "would have gone at another time." in seen
+    assert "events were played, from" in seen
+    same = text_of(tried(browser, key="cap_per_day", value="9"))
+    assert "It would have changed no email." in same
+    assert desk.space.outcomes() == before
+    assert "At most 9 emails a day per person." in text_of(browser.get("/settings"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("cap_per_day", "many", "expected a whole number"),
+        ("holidays", "2026-12-25", "Choose a setting."),
+        ("", "", "Choose a setting."),
+        ("<b>", "9" * 3000, "Choose a setting."),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(office: Office, key: str, value: str, says: str) -> None:
+    answer = tried(office.signed_in(Role.OPERATE), key=key, value=value)
+    assert answer.status_code == 422
+    assert says in answer.text
+
+
+def test_who_may_only_look_cannot_try(office: Office) -> None:
+    looks = office.signed_in(Role.LOOK)
+    assert looks.get("/settings/try").status_code == 403
+    assert "/settings/try" not in looks.get("/settings").text
+
+
+def test_what_a_rule_sets_itself_stays_as_it_is() -> None:
+    rules = with_timing(rules_of(RULES), "cap_per_day", 1)
+    assert [one.timing.cap_per_day for one in rules.rules if one.name != "done"] == [1, 8]
+    assert Timing().cap_per_day == 2
