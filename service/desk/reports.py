@@ -67,7 +67,8 @@ def _shot(visit: Visit, name: str) -> ReportShot | None:
     if digest is None and name != SUMMARY:
         return None
     settings = visit.pages.settings
-    if name == SUMMARY and not settings.operator_email:
+    is_to_nobody = name == SUMMARY and not settings.operator_email
+    if is_to_nobody:
         settings = replace(settings, operator_email=_NOBODY)
     with reading(visit.pages.engine) as connection:
         shot = ReportShot() if digest is None else _chosen(visit, connection, digest)
@@ -83,6 +84,7 @@ def _shot(visit: Visit, name: str) -> ReportShot | None:
     if isinstance(draft, Outcome):
         return replace(shot, why_not=explained(visit.times, draft.reason))
     whom = draft.reader.name or visit.masked(draft.reader.address) or ""
+    whom = visit.language.say("nobody yet") if is_to_nobody else whom
     try:
         prepared = previewed(tools, report, draft, visit.now)
     except DeliveryRefused:
