@@ -102,9 +102,9 @@ lock:  ## renew the lock files (maintainers; needs uv)
 	@# npm also copies where each package asks for donations; a lock file names no address.
 	cd tests/emails && node -e 'const fs = require("fs"), name = "package-lock.json", lock = JSON.parse(fs.readFileSync(name)); for (const one of Object.values(lock.packages)) delete one.funding; fs.writeFileSync(name, JSON.stringify(lock, null, 2) + "\n")'
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --no-strip-extras --quiet --extra broker --extra certificate --extra dkim --extra sandbox --extra dev -o requirements.lock pyproject.toml deploy/build.in
+	  --no-strip-extras --quiet --extra broker --extra certificate --extra dkim --extra oidc --extra sandbox --extra dev -o requirements.lock pyproject.toml deploy/build.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --no-strip-extras --quiet --extra broker --extra certificate --extra dkim --extra sandbox -o deploy/requirements.lock pyproject.toml deploy/build.in
+	  --no-strip-extras --quiet --extra broker --extra certificate --extra dkim --extra oidc --extra sandbox -o deploy/requirements.lock pyproject.toml deploy/build.in
 
 image:  ## build the container image without a registry, and try it (needs root, buildah, debootstrap)
 	@deploy/try-image.sh

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, false, insert, or_, select, update
 
 from ledger.engine import insert_into
 from ledger.interventions import log_decision
 from ledger.tables import operator_links, operator_sessions, operators
+from schemas.identity import Identity
 from schemas.roles import Role
 from schemas.text import folded
 
@@ -22,7 +23,10 @@ _SEEN_EVERY = timedelta(minutes=5)  # how exactly the last use of a session is s
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One account. `password_hash` is None until a password was chosen."""
+    """One account. `password_hash` is None until a password was chosen.
+
+    `identity` is who signs in with it at a provider, `email` who may connect it with one.
+    """
 
     operator_id: int
     name: str
@@ -31,6 +35,14 @@ class Operator:
     made_by: str
     password_hash: str | None = field(repr=False)
     closed_at: datetime | None = None
+    identity: Identity | None = None
+    email: str | None = field(default=None, repr=False)
+
+    @property
+    def has_signed_in(self) -> bool:
+        """Whether its owner chose a password or connected it with a provider; not if closed."""
+        has_way = self.password_hash not in {None, CLOSED} or self.identity is not None
+        return has_way and self.closed_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +84,22 @@ def add_operator(
     if row is None:
         return None
     log_decision(connection, "user", who, now, {"operator_id": row.id, "added": role})
-    return _operator(row)
+    return operator_of(row)
 
 
 def all_operators(connection: Connection) -> list[Operator]:
     """Return all accounts, closed ones included, in the order of their names."""
     rows = connection.execute(select(operators).order_by(operators.c.name_key))
-    return [_operator(row) for row in rows]
+    return [operator_of(row) for row in rows]
 
 
-def has_operators(connection: Connection) -> bool:
-    """Return whether an operator can sign in: an open account has a password."""
-    usable = and_(operators.c.closed_at.is_(None), operators.c.password_hash != CLOSED)
+def has_operators(
+    connection: Connection, *, passwords: bool = True, issuer: str | None = None
+) -> bool:
+    """Return whether an operator can sign in: with a password, or at the provider `issuer`."""
+    ways = [operators.c.password_hash != CLOSED] if passwords else []
+    ways += [] if issuer is None else [operators.c.issuer == issuer]
+    usable = and_(operators.c.closed_at.is_(None), or_(false(), *ways))
     return bool(connection.scalar(select(operators.c.id).where(usable).limit(1)))
 
 
@@ -91,7 +107,7 @@ def operator_named(connection: Connection, name: str) -> Operator | None:
     """Return the account with this name, closed or not; None if there is none."""
     wanted = select(operators).where(operators.c.name_key == name_key(name))
     row = connection.execute(wanted).one_or_none()
-    return None if row is None else _operator(row)
+    return None if row is None else operator_of(row)
 
 
 def change_role(
@@ -104,8 +120,9 @@ def change_role(
 
 
 def close_operator(connection: Connection, operator: Operator, who: str, now: datetime) -> None:
-    """Close an account: its sessions and links end at once. Logged."""
-    _change(connection, operator.operator_id, closed_at=now, password_hash=CLOSED)
+    """Close an account: its sessions, links and connection with a provider end at once. Logged."""
+    nobody = {"issuer": None, "subject": None, "email": None}
+    _change(connection, operator.operator_id, closed_at=now, password_hash=CLOSED, **nobody)
     _end_links(connection, operator.operator_id, now)
     end_sessions(connection, operator.operator_id, now)
     log_decision(
@@ -140,7 +157,7 @@ def operator_of_link(connection: Connection, token: str, now: datetime) -> Opera
         .join(operator_links, operator_links.c.operator_id == operators.c.id)
         .where(_usable(token, now), operators.c.closed_at.is_(None))
     ).one_or_none()
-    return None if row is None else _operator(row)
+    return None if row is None else operator_of(row)
 
 
 def use_link(
@@ -151,12 +168,18 @@ def use_link(
     None if the link is no longer usable; of two uses at once only one succeeds. The caller checked
     that no other account has the name.
     """
-    used = update(operator_links).where(_usable(token, now)).values(used_at=now)
-    operator_id: int | None = connection.scalar(used.returning(operator_links.c.operator_id))
+    operator_id = spend_link(connection, token, now)
     if operator_id is None:
         return None
     _change(connection, operator_id, name=name.strip()[:64], name_key=name_key(name))
     set_password(connection, operator_id, password_hash, now)
+    return operator_id
+
+
+def spend_link(connection: Connection, token: str, now: datetime) -> int | None:
+    """Mark a one-time link as used and return whose it is; None if it is no longer usable."""
+    used = update(operator_links).where(_usable(token, now)).values(used_at=now)
+    operator_id: int | None = connection.scalar(used.returning(operator_links.c.operator_id))
     return operator_id
 
 
@@ -176,16 +199,23 @@ def replace_hash(
     return bool(connection.execute(changed.values(password_hash=password_hash)).rowcount)
 
 
-def begin_session(
-    connection: Connection, operator: Operator, token: str, client: str, now: datetime
+def begin_session(  # noqa: PLR0913 - all there is to a session
+    connection: Connection,
+    operator: Operator,
+    token: str,
+    client: str,
+    now: datetime,
+    *,
+    identity: Identity | None = None,
 ) -> bool:
-    """Store that an operator signed in with a browser.
+    """Store that an operator signed in with a browser, by password or as `identity`.
 
-    False if the account was closed or got another password since `operator` was read.
+    False if the account was closed or is signed in to in another way since `operator` was read.
     """
-    still = select(operators.c.id).where(
-        _has_password(operator.operator_id, operator.password_hash or "")
-    )
+    as_before = _has_password(operator.operator_id, operator.password_hash or "")
+    if identity is not None:
+        as_before = and_(operators.c.id == operator.operator_id, is_of(identity))
+    still = select(operators.c.id).where(as_before)
     if connection.scalar(still.with_for_update()) is None:
         return False
     connection.execute(
@@ -209,6 +239,15 @@ def is_known_browser(connection: Connection, session_id: str, operator_id: int) 
     return connection.scalar(wanted) is not None
 
 
+def is_of(identity: Identity) -> ColumnElement[bool]:
+    """Return the condition that an open account is connected with this person at a provider."""
+    return and_(
+        operators.c.issuer == identity.issuer,
+        operators.c.subject == identity.subject,
+        operators.c.closed_at.is_(None),
+    )
+
+
 def _has_password(operator_id: int, password_hash: str) -> ColumnElement[bool]:
     return and_(
         operators.c.id == operator_id,
@@ -230,7 +269,7 @@ def signed_in(
             _is_open(now),
         )
     ).one_or_none()
-    return None if row is None else (_operator(row), _session(row))
+    return None if row is None else (operator_of(row), _session(row))
 
 
 def is_to_note(session: OperatorSession, now: datetime) -> bool:
@@ -308,9 +347,18 @@ def _change(connection: Connection, operator_id: int, **values: Any) -> None:  #
     connection.execute(update(operators).where(operators.c.id == operator_id).values(**values))
 
 
-def _operator(row: Row[Any]) -> Operator:
+def operator_of(row: Row[Any]) -> Operator:
+    """Return the account that a row of the table has."""
     return Operator(
-        row.id, row.name, Role(row.role), row.made_at, row.made_by, row.password_hash, row.closed_at
+        row.id,
+        row.name,
+        Role(row.role),
+        row.made_at,
+        row.made_by,
+        row.password_hash,
+        row.closed_at,
+        None if row.issuer is None else Identity(row.issuer, row.subject),
+        row.email,
     )
 
 

@@ -44,6 +44,7 @@ class Topic(StrEnum):
     RULES = "The rules"
     ENDPOINTS = "Endpoints that rules post to"
     MAIL = "The mail server"
+    PAGES = "Signing in to the pages"
 
     def ok(self, name: str, found: str) -> Check:
         """Return a check that found nothing wrong."""

@@ -28,6 +28,7 @@ from schemas.notification import MAX_BYTES
 from schemas.reasons import UNAUTHENTICATED, Refusal
 from schemas.settings import Settings
 from service.desk.routes import desk_routes
+from service.desk.sign_in_flow import check_libraries
 from service.health import health_routes
 from service.hooks import HOOKS, hook_routes
 from service.limits import MINUTE_S, AddressLimit
@@ -226,6 +227,7 @@ def make_web(
 
     `locales` has the catalogues of the operators' pages, if they are not those of the package.
     """
+    check_libraries(settings)
     engine = open_engine(settings.database_url)
     find_broker = partial(broker_url_now, settings)
     wakeup = Wakeup(find_broker(), clock, find_broker=find_broker)

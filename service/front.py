@@ -35,7 +35,7 @@ from schemas.errors import (
 from service.app import SECURITY_HEADERS, RefusedAnswer, Web
 from service.bodies import Bodies, BodyLimits
 from service.desk.routes import MOST_FORM_BYTES as MOST_DESK_BYTES
-from service.desk.routes import SIGN_IN_PATHS, is_desk_path
+from service.desk.routes import PROVIDER_PATHS, SIGN_IN_PATHS, is_desk_path
 from service.hooks import BODY, DEFER, HOOKS, SMALL, hook_guards
 from service.mail_hooks import MAIL, mail_guards
 from service.pages.preferences import LINK_PATHS, MOST_FORM_BYTES
@@ -72,6 +72,7 @@ class RequestGate:
         self._members = _Lane("members", threads=4, most=64)
         self._desk = _Lane("desk", threads=2, most=64)
         self._sign_in = _Lane("sign-in", threads=1, most=16)
+        self._provider = _Lane("provider", threads=2, most=16)
         self._mail = _Lane("mail", threads=2, most=64)
         self._alive = _Lane("alive", threads=1, most=64)
 
@@ -88,7 +89,7 @@ class RequestGate:
         """Close what the application opened. Called by the server after the last answer."""
         del loop
         lanes = [self._hooks, self._pages, self._members, self._desk, self._sign_in]
-        lanes += [self._mail, self._alive]
+        lanes += [self._provider, self._mail, self._alive]
         for lane in lanes:
             lane.threads.shutdown()
         self._web.close()
@@ -150,6 +151,8 @@ class RequestGate:
     def _lane_for(self, path: str) -> "_Lane":
         if path.startswith(LINK_PATHS):
             return self._members
+        if path in PROVIDER_PATHS:
+            return self._provider  # it may take seconds to answer
         if path.startswith(SIGN_IN_PATHS):
             return self._sign_in  # a password takes a tenth of a second to check
         if is_desk_path(path):

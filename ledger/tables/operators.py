@@ -20,6 +20,13 @@ operators = Table(
     Column("made_at", Instant, nullable=False),
     word("made_by", nullable=False),
     Column("closed_at", Instant),  # since then nobody signs in with it
+    # Who signs in with it at a provider: `iss` and `sub`. None: nobody does.
+    Column("issuer", Text),
+    Column("subject", String(255)),
+    # Who may connect it with a provider: emptied then. As `schemas.identity.email_key` has it.
+    Column("email", String(254)),
+    Index("operators_identity", "issuer", "subject", unique=True),
+    Index("operators_email", "email", unique=True),
 )
 
 # A link with which an operator chooses a password, once.

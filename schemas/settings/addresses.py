@@ -7,8 +7,9 @@ text, because it may hold a password or an email address.
 import ipaddress
 import re
 import string
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from marshmallow import ValidationError
@@ -178,6 +179,39 @@ def web_address(text: str) -> str:
     if parts.username is not None or "?" in text or "#" in text:
         raise ValidationError("expected an address without a login, ? or #")
     return text.rstrip("/")
+
+
+def issuer(text: str) -> str:
+    """Return the address of a sign-in provider as it was given: it is compared as a text.
+
+    Secrets and passwords go there, so it must be https or on this machine.
+    """
+    parts = urlsplit(web_address(text))
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        raise ValidationError("expected https://, because people sign in there")
+    if text.rstrip("/").endswith("/.well-known/openid-configuration"):
+        raise ValidationError("expected the issuer: what stands before /.well-known/…")
+    return text
+
+
+_OIDC = "COURSEBELL_OIDC_"
+
+
+def provider_mistakes(loaded: Mapping[str, Any]) -> dict[str, str]:
+    """Return what does not fit together in the settings of the sign-in provider, by name.
+
+    `loaded` are the parsed settings, by attribute.
+    """
+    if loaded["oidc_issuer"] is not None:
+        if loaded["oidc_client_id"] is not None:
+            return {}
+        return {f"{_OIDC}ISSUER": f"needs {_OIDC}CLIENT_ID too"}
+    others = ("client_id", "client_secret", "name")
+    given = [name for name in others if loaded[f"oidc_{name}"] is not None]
+    found = {f"{_OIDC}{name.upper()}": f"needs {_OIDC}ISSUER too" for name in given}
+    if not loaded["passwords"]:
+        found["COURSEBELL_PASSWORDS"] = f"false needs {_OIDC}ISSUER, or nobody could sign in"
+    return found
 
 
 def nexudus_url(text: str) -> str:

@@ -69,6 +69,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         mistakes |= errors.messages_dict
     else:
         unfit = login_mistakes(loaded) | dkim_mistakes(loaded)
+        unfit |= addresses.provider_mistakes(loaded)
         mistakes = {name: [text] for name, text in unfit.items()} | mistakes
     if mistakes:
         raise ConfigurationError(_sentences(mistakes))

@@ -266,6 +266,29 @@ class Settings:
         " localhost:8000; 0.0.0.0:8000 is every network interface.",
         default="127.0.0.1:8000",
     )
+    oidc_issuer: str | None = setting(
+        addresses.issuer,
+        "The OpenID Connect provider at which operators may sign in to the pages, such as"
+        " https://accounts.google.com; if unset, they sign in with passwords only.",
+    )
+    oidc_client_id: str | None = setting(
+        values.plain, "The client id that this service has at that provider."
+    )
+    oidc_client_secret: str | None = setting(
+        values.plain,
+        "The secret of that client; unset only if the provider gave none (a public client).",
+        secret=True,
+    )
+    oidc_name: str | None = setting(
+        values.plain,
+        "What the button to sign in at that provider calls it, such as Google; if unset, its host.",
+    )
+    passwords: bool = setting(
+        values.flag,
+        "Whether operators may sign in to the pages with a password, true or false; false needs"
+        " COURSEBELL_OIDC_ISSUER.",
+        default="true",
+    )
     mode: Mode = setting(
         values.mode,
         "The mode of a new ledger, observe or sending; afterwards `coursebell mode` decides.",

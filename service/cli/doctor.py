@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from itertools import groupby
+from pkgutil import resolve_name
 
 import click
 import structlog
@@ -35,6 +36,7 @@ from service.cli.common import (
     settings_now,
     with_own_broker,
 )
+from service.desk.sign_in_flow import ANSWER, check_libraries
 from service.signature import verify
 from workers.actions import email
 from workers.actions.email.checkup import mail_checks
@@ -114,6 +116,20 @@ def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> It
         yield from _rules(settings, warnings)
         yield from endpoint_checks(settings, endpoints)
     yield from _mail(settings, mail_to, engine)
+    yield from sign_in_checks(settings)
+
+
+def sign_in_checks(settings: Settings) -> Iterator[Check]:
+    """Check what signing in to the pages needs of a provider, if one is set."""
+    if settings.oidc_issuer is None:
+        return
+    try:
+        check_libraries(settings)
+    except ConfigurationError as error:
+        yield Topic.PAGES.problem("libraries", str(error), "Install Coursebell with that extra.")
+        return
+    checks = resolve_name("workers.openid:provider_checks")
+    yield from checks(settings, command_clock(), f"{settings.public_url}{ANSWER}")
 
 
 def _writes(rules: Rules | None) -> list[StaffKind]:

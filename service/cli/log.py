@@ -134,6 +134,10 @@ def _user(detail: Mapping[str, Any]) -> str:
         return f"added {whose} with the role {detail['added']}"
     if "role" in detail:
         return f"gave {whose} the role {detail['role']}"
+    if "invited" in detail:
+        return f"entered an address by which {whose} may be connected with the sign-in provider"
+    if "connected" in detail:
+        return f"connected {whose} with the sign-in provider"
     return f"closed {whose}" if detail.get("closed") else f"made a link to sign in to {whose}"
 
 

@@ -4,11 +4,12 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 import click
+from marshmallow import ValidationError
 
 from ledger.engine import Connection, reading, writing
+from ledger.identities import invite
 from ledger.interventions import AUTOMATIC
 from ledger.operators import (
-    CLOSED,
     LINK_LASTS,
     Operator,
     add_operator,
@@ -22,6 +23,7 @@ from ledger.operators import (
 )
 from schemas.roles import Role
 from schemas.settings import Settings, is_loopback
+from schemas.settings.mail import mail_address
 from schemas.text import is_one_line
 from service.cli.common import (
     as_json,
@@ -52,12 +54,16 @@ def user() -> None:
 @user.command()
 @click.argument("name")
 @click.option("--role", type=_role, default=Role.OPERATE.value, show_default=True)
+@click.option("--email", "address", help="Their address at the sign-in provider; then no link.")
 @as_json
-def add(name: str, *, role: str, as_json: bool) -> None:
+def add(name: str, *, role: str, address: str | None, as_json: bool) -> None:
     """Add an account, and print the link to choose its password.
 
     The roles: look reads, operate also pauses, releases and sends again, engineer also sees how
     each event was decided.
+
+    With --email, who reads that mailbox may sign in at the provider of COURSEBELL_OIDC_ISSUER,
+    if the provider verified the address.
     """
     is_usable = name.strip() and len(name.strip()) <= _LONGEST_NAME and is_one_line(name)
     if not is_usable or name_key(name) == AUTOMATIC:
@@ -65,14 +71,21 @@ def add(name: str, *, role: str, as_json: bool) -> None:
             f"The name is one line of at most {_LONGEST_NAME} characters, and not {AUTOMATIC}."
         )
     settings, now = settings_now(), command_clock().now()
+    wanted = None if address is None else _invitable(settings, address)
     with opened_ledger(settings) as engine, writing(engine) as connection:
-        operator = add_operator(connection, name, Role(role), who_decides(), now)
-        token = None if operator is None else new_link(connection, operator, now)
-    if token is None:
+        operator, token = add_operator(connection, name, Role(role), who_decides(), now), None
+        if operator is not None and wanted is not None:
+            _invite(connection, operator, wanted, now)
+        elif operator is not None:
+            token = new_link(connection, operator, now)
+    if operator is None:
         click.echo(printable(f"There is an account {name.strip()!r} already."), err=True)
         click.echo(f"To let them choose a new password: coursebell user link {name!r}", err=True)
         raise SystemExit(NOT_DONE)
-    _print_link(settings, name.strip(), token, as_json=as_json)
+    if token is None:
+        _print_invitation(settings, name.strip(), as_json=as_json)
+    else:
+        _print_link(settings, name.strip(), token, as_json=as_json)
 
 
 @user.command(name="list")
@@ -102,6 +115,27 @@ def link(name: str, *, as_json: bool) -> None:
     with opened_ledger(settings) as engine, writing(engine) as connection:
         token = new_link(connection, _known(connection, name), now)
     _print_link(settings, name, token, as_json=as_json)
+
+
+@user.command()
+@click.argument("name")
+@click.argument("address")
+@as_json
+def email(name: str, address: str, *, as_json: bool) -> None:
+    """Let an account be used from a mailbox at the sign-in provider.
+
+    Who was connected with it before is signed out and no longer is.
+    """
+    settings, now = settings_now(), command_clock().now()
+    wanted = _invitable(settings, address)
+    with opened_ledger(settings) as engine, writing(engine) as connection:
+        operator = _known(connection, name)
+        if operator.closed_at is not None:
+            click.echo(printable(f"The account {name!r} is closed."), err=True)
+            click.echo(f"To open it again: coursebell user link {name!r}", err=True)
+            raise SystemExit(NOT_DONE)
+        _invite(connection, operator, wanted, now)
+    _print_invitation(settings, operator.name, as_json=as_json)
 
 
 @user.command()
@@ -147,7 +181,8 @@ def first_account_lines(settings: Settings) -> list[str]:
     """
     now = command_clock().now()
     with opened_ledger(settings) as engine, writing(engine) as connection:
-        if has_operators(connection):
+        issuer = settings.oidc_issuer
+        if has_operators(connection, passwords=settings.passwords, issuer=issuer):
             return []
         who = who_decides()
         operator = add_operator(connection, who, Role.ENGINEER, who, now)
@@ -161,9 +196,28 @@ def first_account_lines(settings: Settings) -> list[str]:
 
 def link_of(settings: Settings, token: str) -> str:
     """Return the address of a one-time link, at the public address if others can open it."""
+    return f"{_base_of(settings)}/welcome/{token}"
+
+
+def _base_of(settings: Settings) -> str:
     is_local = is_loopback(urlsplit(settings.public_url).hostname or "")
-    base = Address(settings.listen).url if is_local else settings.public_url
-    return f"{base}/welcome/{token}"
+    return Address(settings.listen).url if is_local else settings.public_url
+
+
+def _invitable(settings: Settings, address: str) -> str:
+    """Return the address, if there is a provider that can say whose it is."""
+    if settings.oidc_issuer is None:
+        raise click.UsageError("--email and addresses need COURSEBELL_OIDC_ISSUER, which is unset.")
+    try:
+        return mail_address(address).address
+    except ValidationError:
+        raise click.UsageError("An address is expected, such as rita@example.org.") from None
+
+
+def _invite(connection: Connection, operator: Operator, address: str, now: datetime) -> None:
+    if not invite(connection, operator, address, who_decides(), now):
+        click.echo("Another account has this address. Nothing was changed.", err=True)
+        raise SystemExit(NOT_DONE)
 
 
 def _known(connection: Connection, name: str) -> Operator:
@@ -185,10 +239,23 @@ def _print_link(settings: Settings, name: str, token: str, *, as_json: bool) -> 
     click.echo(address)
 
 
+def _print_invitation(settings: Settings, name: str, *, as_json: bool) -> None:
+    address = f"{_base_of(settings)}/sign-in"
+    if as_json:
+        print_json({"name": name, "sign_in": address})
+        return
+    click.echo(printable(f"{name} can now sign in at the provider. Tell them to open:"))
+    click.echo(address)
+
+
 def _state(one: Operator) -> str:
     if one.closed_at is not None:
         return f"  closed since {local(one.closed_at)}"
-    return "" if one.password_hash not in {None, CLOSED} else "  has not chosen a password yet"
+    if one.identity is not None:
+        return "  signs in at the provider"
+    if one.email is not None:
+        return "  may sign in at the provider, and has not yet"
+    return "" if one.has_signed_in else "  has not chosen a password yet"
 
 
 def _plain(one: Operator) -> dict[str, object]:
@@ -198,5 +265,7 @@ def _plain(one: Operator) -> dict[str, object]:
         "made_at": one.made_at,
         "made_by": one.made_by,
         "has_password": one.password_hash is not None,
+        "is_connected": one.identity is not None,
+        "is_invited": one.email is not None,
         "closed_at": one.closed_at,
     }

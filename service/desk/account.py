@@ -42,6 +42,8 @@ def show(visit: Visit) -> Response:
 def change_password(visit: Visit) -> Response:
     """Store another password, and end all other sessions."""
     password, wanted = request.form.get("password", ""), request.form.get("new_password", "")
+    if not visit.pages.settings.passwords:
+        return _page(visit, 403)
     limit, key = visit.pages.wrong_browsers, f"account {visit.operator.operator_id}"
     if limit.is_reached(key):
         problem = visit.language.say("Too many wrong passwords. Please wait a minute.")

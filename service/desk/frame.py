@@ -19,6 +19,7 @@ from schemas.text import one_line
 from service.desk.languages import ui_languages
 from service.desk.routes import ROUTES
 from service.desk.shown_text import shown_text
+from service.desk.sign_in_flow import provider_name
 from service.desk.wording import explained, to_whom
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class DeskFrame:
         digest = hashlib.sha256(self.style).hexdigest()[:12]
         self._environment.globals |= {
             "space": one_line(settings.space_name) or "Coursebell",
+            "provider": provider_name(settings),
+            "passwords": settings.passwords,
             "style_path": f"/desk.css?v={digest}",
             "page_languages": ui_languages(),
             "has_page": {one.path for one in ROUTES}.__contains__,

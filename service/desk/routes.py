@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST_FORM_BYTES = 64 * 1024
 SIGN_IN_PATHS = ("/sign-in", "/welcome/")
+PROVIDER_PATHS = ("/sign-in/provider", "/sign-in/answer")  # the sign-in provider is asked there
 _log = structlog.get_logger("desk")
 
 
@@ -43,6 +44,8 @@ ROUTES = (
     PageRoute("GET", "/desk.css", "frame:style", None),
     PageRoute("GET", "/sign-in", "sign_in:show", None),
     PageRoute("POST", "/sign-in", "sign_in:sign_in", None),
+    PageRoute("GET", "/sign-in/provider", "provider:begin", None),
+    PageRoute("GET", "/sign-in/answer", "provider:answer", None),
     PageRoute("GET", "/welcome/<token>", "sign_in:show_welcome", None),
     PageRoute("POST", "/welcome/<token>", "sign_in:welcome", None),
     PageRoute("POST", "/language", "account:choose_language", None),

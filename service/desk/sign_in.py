@@ -28,6 +28,7 @@ from ledger.operators import (
     use_link,
 )
 from ledger.retention import SIGN_INS
+from schemas.identity import Identity
 from schemas.text import is_one_line
 from service.desk.passwords import hashed, is_right, is_weak, needs_renewal
 from service.desk.visit import SESSION, Guest, Visit, local_path
@@ -42,13 +43,14 @@ def show(guest: Guest) -> Response:
     """Show the page to sign in with."""
     with reading(guest.pages.engine) as connection:
         is_first = not has_operators(connection)
+    is_first = is_first and guest.pages.sign_ins.provider is None
     return guest.page("first_account.html") if is_first else guest.sign_in_page()
 
 
 def sign_in(guest: Guest) -> Response:
     """Sign an operator in, or say that name or password is wrong."""
     name, password = guest.field("name", 64), request.form.get("password", "")
-    if not guest.is_private:
+    if not guest.is_private or not guest.pages.settings.passwords:
         return guest.sign_in_page(403, name=name)
     with reading(guest.pages.engine) as connection:
         operator = operator_named(connection, name)
@@ -65,7 +67,7 @@ def sign_in(guest: Guest) -> Response:
         return _refused(guest, name, limits)
     if needs_renewal(known):
         operator = _renewed(guest, operator, known, password)
-    return _begin(guest, operator, local_path(request.form.get("next")))
+    return begin_session_of(guest, operator, local_path(request.form.get("next")))
 
 
 def _limits(guest: Guest, name: str, browser: str | None) -> list[tuple[AddressLimit, str]]:
@@ -103,7 +105,7 @@ def show_welcome(guest: Guest, token: str) -> Response:
         operator = operator_of_link(connection, token, guest.now)
     if operator is None:
         return guest.page("used_link.html", 404)
-    return _welcome(guest, operator, operator.name)
+    return _welcome(guest, operator, token, operator.name)
 
 
 def welcome(guest: Guest, token: str) -> Response:
@@ -121,14 +123,14 @@ def welcome(guest: Guest, token: str) -> Response:
         other = operator_named(connection, name)
     is_taken = other is not None and other.operator_id != operator.operator_id
     problem = _why_not(guest, password, name, is_taken=is_taken)
-    if problem or not guest.is_private:
-        return _welcome(guest, operator, name, problem)
+    if problem or not guest.is_private or not pages.settings.passwords:
+        return _welcome(guest, operator, token, name, problem)
     made = hashed(password)
     with writing(pages.engine) as connection:
         operator_id = use_link(connection, token, made, guest.now, name)
     if operator_id is None:
         return guest.page("used_link.html", 404)
-    return _begin(guest, replace(operator, password_hash=made), "/")
+    return begin_session_of(guest, replace(operator, password_hash=made), "/")
 
 
 def _why_not(guest: Guest, password: str, name: str, *, is_taken: bool) -> str:
@@ -140,11 +142,14 @@ def _why_not(guest: Guest, password: str, name: str, *, is_taken: bool) -> str:
     return weak_words(guest) if is_weak(password, name) else ""
 
 
-def _welcome(guest: Guest, operator: Operator, name: str, problem: str = "") -> Response:
+def _welcome(
+    guest: Guest, operator: Operator, token: str, name: str, problem: str = ""
+) -> Response:
     return guest.page(
         "welcome.html",
         422 if problem else 200,
         name=name,
+        link=token,
         is_new=operator.password_hash is None,
         problem=problem,
         is_private=guest.is_private,
@@ -158,19 +163,31 @@ def weak_words(guest: Guest) -> str:
     )
 
 
-def _begin(guest: Guest, operator: Operator, path: str) -> Response:
-    """Begin a session and lead to a page, or to the form that was sent before."""
+def begin_session_of(
+    guest: Guest,
+    operator: Operator,
+    path: str,
+    *,
+    identity: Identity | None = None,
+    notice: str = "",
+) -> Response:
+    """Begin a session and lead to a page, or to the form that was sent before.
+
+    `identity` is who the operator is at the provider, if they signed in there.
+    """
     pages, token = guest.pages, guest.pages.clock.random_bytes(_TOKEN_BYTES).hex()
     with writing(pages.engine) as connection:
-        if not begin_session(connection, operator, token, _client(), guest.now):
+        client, now = _client(), guest.now
+        if not begin_session(connection, operator, token, client, now, identity=identity):
             return guest.see_other("/sign-in")
         before = signed_in(connection, request.cookies.get(SESSION, ""), guest.now)
         if before is not None:  # this browser forgets it, so nobody could end it from here
             whose, session = before
             end_sessions(connection, whose.operator_id, guest.now, only=session.session_id)
         found = signed_in(connection, token, guest.now)
-    _log.info("operator.signed_in", operator_id=operator.operator_id)
-    response = guest.see_other(path)
+    way = "password" if identity is None else "provider"
+    _log.info("operator.signed_in", operator_id=operator.operator_id, way=way)
+    response = guest.see_other(path, notice)
     if found is not None:
         visit = Visit(pages, *found, token)
         kept = visit.asked_before_sign_in()

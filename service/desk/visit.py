@@ -40,6 +40,7 @@ from service.desk.languages import FOLDER, LANGUAGE, Times, ui_language
 from service.desk.lately import SentLately
 from service.desk.past_player import PastPlayer
 from service.desk.routes import PageRoute, is_same_site
+from service.desk.sign_in_flow import ProviderSignIns
 from service.desk.state import RulesNow, SendingState, held_ids, pause_names
 from service.desk.trial_sender import TrialSender
 from service.desk.trouble import ConditionWatch
@@ -89,6 +90,7 @@ class OperatorPages:
         self.wrong_browsers = AddressLimit(
             clock, MOST_WRONG
         )  # of operators who signed in there before
+        self.sign_ins = ProviderSignIns(settings, engine, clock)
         self.is_public = settings.public_url.startswith("https://")
         self._note_again_at = 0.0
         self.sent_lately = SentLately(engine, clock)
@@ -336,11 +338,7 @@ class Visit(Guest):
         """Answer that the operator's role does not allow this, and name who may."""
         with reading(self.pages.engine) as connection:
             every = all_operators(connection)
-        who = [
-            one.name
-            for one in every
-            if one.closed_at is None and one.password_hash and one.role.includes(role)
-        ]
+        who = [one.name for one in every if one.has_signed_in and one.role.includes(role)]
         return self.page("refused.html", 403, who=who[:10])
 
     def ask_again(self, path: str, fields: list[tuple[str, str]]) -> Response:
@@ -391,6 +389,7 @@ def _kept(path: str, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _carried() -> list[tuple[str, str]]:
     """Return the kept fields of the sign-in form that was sent, to carry them further."""
-    if _KEPT_PATH not in request.form:
+    path = request.form.get(_KEPT_PATH)
+    if path is None or local_path(path) != path:
         return []
-    return [one for one in _fields() if one[0] == _KEPT_PATH or one[0].startswith(_KEPT)]
+    return [(_KEPT_PATH, path), *(one for one in _fields() if one[0].startswith(_KEPT))]

@@ -83,3 +83,30 @@ def test_the_first_start_prints_a_link_whose_owner_chooses_name_and_password(
 
 def test_the_list_of_an_empty_ledger_says_how_to_begin(desk: Desk) -> None:
     assert "coursebell user add NAME" in desk.run("user", "list").stdout
+
+
+def test_who_signs_in_at_a_provider_is_added_by_address(
+    desk: Desk, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unset = desk.run("user", "add", "Otto", "--email", "otto@example.org")
+    assert (unset.exit_code, "COURSEBELL_OIDC_ISSUER" in unset.stderr) == (2, True)
+    monkeypatch.setenv("COURSEBELL_OIDC_ISSUER", "https://id.example")
+    monkeypatch.setenv("COURSEBELL_OIDC_CLIENT_ID", "x")
+    wrong = desk.run("user", "add", "Otto", "--email", "otto")
+    assert (wrong.exit_code, "An address is expected" in wrong.stderr) == (2, True)
+    added = desk.run("user", "add", "Otto", "--email", "Otto@example.org")
+    assert added.stdout.endswith("http://127.0.0.1:8000/sign-in\n")
+    assert office.account("Otto").email == "otto@example.org"
+    taken = desk.run("user", "add", "Rita", "--email", "otto@example.org")
+    assert (taken.exit_code, "Another account" in taken.stderr) == (1, True)
+    assert desk.run("user", "list").stdout == (
+        "Otto  operate  may sign in at the provider, and has not yet\n"
+    )
+    assert desk.as_json("user", "email", "otto", "o@example.org")["name"] == "Otto"
+    assert office.account("Otto").email == "o@example.org"
+    desk.run("user", "close", "Otto", "--yes")
+    closed = desk.run("user", "email", "Otto", "o@example.org")
+    assert (closed.exit_code, "coursebell user link" in closed.stderr) == (1, True)
+    logged = desk.run("log").stdout
+    assert "entered an address by which account 1" in logged
+    assert "example.org" not in logged

@@ -11,6 +11,15 @@ const byWords = (page, name) => page
 const DO = {
   open: (page, path) => page.goto(new URL(path, job.base).href),
   fill: (page, label, value) => page.getByLabel(label, { exact: true }).fill(value),
+  // The link leads to another tab, where something is pressed and a text then seen.
+  pressInOtherTab: async (page, link, name, text) => {
+    const opened = page.context().waitForEvent('page');
+    await byWords(page, link).click();
+    const tab = await opened;
+    await byWords(tab, name).click();
+    await tab.getByText(text).first().waitFor();
+    await tab.close();
+  },
   tick: (page, label) => page.getByLabel(label).check(),
   untick: (page, label) => page.getByLabel(label, { exact: true }).uncheck(),
   press: async (page, name) => {

@@ -10,13 +10,13 @@ from ledger.migrate import migrate
 from sandbox.mail_provider import SendGridSender
 from schemas.settings import load_settings
 from service.app import Web, make_web
-from service.desk.routes import ROUTES
+from service.desk.routes import PROVIDER_PATHS, ROUTES
 
 # The first two contain no personal data; the code in the third is the proof.
 OPEN_TO_ALL = {"/healthz", "/readyz", "/c/<typed>"}
 BEHIND_LINKS = {"/p/<token>", "/u/<token>"}  # a signed link says whose page it is
 DESK = {one.path for one in ROUTES if one.role is not None}
-OPEN_DESK = {"/desk.css", "/language", "/sign-in", "/welcome/<token>"}
+OPEN_DESK = {"/desk.css", "/language", "/sign-in", "/welcome/<token>", *PROVIDER_PATHS}
 
 KEY = {"COURSEBELL_SECRET_KEY": "a-secret-key-for-this-test-only"}
 SECRETS = {

@@ -100,6 +100,10 @@ class Transport:
         """
         return self._exchange("GET", path, {"Authorization": f"Bearer {token}"}, params=query)
 
+    def get_open(self, path: str) -> Answer:
+        """Return the answer to a GET that everybody may send, with no token. Raises as `get`."""
+        return self._exchange("GET", path, {})
+
     def post_form(self, path: str, form: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
         """Return the answer to a form POST below /api. Raises as `get`."""
         return self._exchange("POST", path, headers, body=form)
