@@ -12,26 +12,22 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from http import HTTPStatus
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import click
 from click.testing import CliRunner
-from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from bench.figures import Spread
 from bench.ledger_fill import fill_study, fill_waiting
+from bench.pages import pages_of
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.lookups import claim_lookups, next_lookup_at
-from ledger.operators import add_operator, begin_session, operator_named, set_password
 from ledger.outages import source_outages
 from ledger.tables import people, records
 from schemas.entity import FOLLOWED, Entity
-from schemas.roles import Role
 from schemas.settings import Settings, load_settings
 from service.app import make_web
 from service.cli.status import status
@@ -92,7 +88,9 @@ def measure_study(
     with ExitStack() as stack:
         for name, ask in _asked_of_study(stack, engine, settings).items():
             yield _figure(engine_name, name, ask, rounds)
-        yield _figure(engine_name, "certify, 30 days", _certifying(engine, settings), 1)
+    yield _figure(engine_name, "certify, 30 days", _certifying(engine, settings), 1)
+    for name, ask in pages_of(engine, settings, rounds):
+        yield _figure(engine_name, name, ask, rounds)
 
 
 def _asked_of_waiting(engine: Engine, now: datetime) -> dict[str, Callable[[], object]]:
@@ -137,40 +135,7 @@ def _asked_of_study(
         "status": lambda: runner.invoke(status, ["--json"]),
         "why, by address": lambda: runner.invoke(why, [str(email), "--json"]),
         "why, by part of a name": lambda: runner.invoke(why, ["erson 500001", "--json"]),
-    } | _pages_of_operators(engine, client)
-
-
-_PAGES = {
-    "page Today": "/",
-    "page Today, one kind": "/?kind=enrolled",
-    "page Today, further back": "/?before=500000",
-    "page People, by part of a name": "/people?q=erson+500001",
-    "page People, by what many have": "/people?q=erson",
-    "page of a person": "/people/500001",
-    "page of an email": "/messages/1000",
-}
-
-
-def _pages_of_operators(engine: Engine, client: FlaskClient) -> dict[str, Callable[[], object]]:
-    """Return the pages of an operator who is signed in, by name."""
-    now, token = datetime.now(UTC), "a session"
-    with writing(engine) as connection:
-        added = add_operator(connection, "bench", Role.ENGINEER, "bench", now)
-        if added is not None:
-            set_password(connection, added.operator_id, "none", now)
-            operator = operator_named(connection, "bench")
-            if operator is not None:
-                begin_session(connection, operator, token, "bench", now)
-    client.set_cookie("coursebell_session", token)
-
-    def open_page(path: str) -> object:
-        answer = client.get(path)
-        is_elsewhere = "/sign-in" in answer.headers.get("Location", "")
-        if is_elsewhere or answer.status_code >= HTTPStatus.BAD_REQUEST:
-            raise ValueError(f"{path}: {answer.status}")
-        return answer
-
-    return {name: partial(open_page, path) for name, path in _PAGES.items()}
+    }
 
 
 class _ListedSource(FakeSource):

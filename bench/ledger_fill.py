@@ -226,6 +226,7 @@ def _people() -> dict[str, ColumnElement[Any]]:
     return {
         "coworker_id": events.c.coworker_id,
         "full_name": _named(events.c.coworker_id),
+        "search_key": func.lower(_named(events.c.coworker_id)) + "\n" + email,
         **dict.fromkeys(("email", "email_key"), email),
         "active": literal(value=True),
         "fetched_at": events.c.found_at,
@@ -249,6 +250,7 @@ def _record(
         "decided_upto": one.id,
         "suppressed_after": literal(0),
         "full_name": case((~is_lesson, _named(one.coworker_id))),
+        "name_key": case((~is_lesson, func.lower(_named(one.coworker_id)))),
         "lesson_id": one.lesson_id,
         "course_member_id": case((is_lesson, one.course_member_id)),
         "course_id": case((~is_lesson, one.course_id)),

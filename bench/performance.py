@@ -58,6 +58,10 @@ _LEDGER_GOALS_MS = {  # by the first words of a figure's name
     "status": 700,
     "why": 500,
     "certify": 30_000,
+    # Up to fifty emails are checked, each as a worker would.
+    "page Resume": 500,
+    "page Start, before sending": 500,
+    "page": 100,
 }
 _START_GOALS_S = {"--help": 0.4, "status": 0.6, "up until ready": 2.5}
 

@@ -7,7 +7,6 @@ from itertools import islice
 from sqlalchemy import Connection, Select, exists, or_, select
 
 from ledger.engine import chunks
-from ledger.people import may_contain
 from ledger.records import IS_HERE
 from ledger.tables import NAMED_RECORDS, events, records
 from schemas.entity import Entity
@@ -33,13 +32,14 @@ def members_by_name(
     wanted = folded(part)
     if not wanted:
         return []
+    has_part = records.c.name_key.contains(wanted, autoescape=True)
     happened = exists().where(events.c.coworker_id == records.c.coworker_id)
     rows = connection.execute(
         _names_of_members()
-        .where(may_contain(connection, records.c.full_name, wanted), or_(IS_HERE, happened))
+        .where(has_part, or_(IS_HERE, happened))
         .execution_options(yield_per=1_000)
     )
-    named = ((row.coworker_id, row.full_name) for row in rows if wanted in folded(row.full_name))
+    named = ((row.coworker_id, row.full_name) for row in rows)
     return [ListedMember(*one) for one in dict(islice(named, most_read)).items()]
 
 

@@ -1,22 +1,16 @@
 """People: what is needed of a coworker to email them."""
 
-from collections.abc import Callable, Collection, Iterable
+import re
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from functools import cache
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
-    LargeBinary,
     Row,
-    and_,
     bindparam,
     case,
-    cast,
-    collate,
-    func,
     null,
     or_,
     select,
@@ -33,6 +27,8 @@ from schemas.text import folded
 
 _MOST_FOUND = 20
 _LONGEST_KEY = 320  # characters; PostgreSQL refuses index entries of 2,700 bytes
+_LONGEST_NAME_KEY = 200
+_SPECIAL = re.compile("[%_/]")  # in patterns of LIKE
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -66,6 +62,7 @@ def _values(coworker: Coworker, zone: str | None, now: datetime) -> dict[str, An
         "coworker_id": coworker.record_id,
         "ahead": now + TOLERANCE,
         "full_name": coworker.full_name,
+        "search_key": search_key(coworker.full_name, email),
         "first_name": coworker.first_name,
         "kind": None if coworker.kind is None else coworker.kind.name.lower(),
         "email": email,
@@ -165,86 +162,59 @@ def people_by_email(connection: Connection, email: str) -> list[Person]:
     people stored by an earlier version are only in lower case.
     """
     wanted = folded(email)
-    if email.isascii():
-        rows = connection.execute(
-            select(people)
-            .where(people.c.email_key == wanted[:_LONGEST_KEY])
-            .order_by(people.c.coworker_id)
-        )
-        return [_person(row) for row in rows if folded(row.email) == wanted]
-    where = may_contain(connection, people.c.email, wanted)
-    found = _people_who(connection, where, lambda _, address: folded(address) == wanted)
-    return _people_of(connection, [coworker_id for coworker_id, _ in found])
+    where = people.c.email_key == wanted[:_LONGEST_KEY]
+    if not email.isascii():
+        where = people.c.search_key.endswith(f"\n{wanted}", autoescape=True)
+    rows = connection.execute(select(people).where(where).order_by(people.c.coworker_id))
+    return [_person(row) for row in rows if folded(row.email) == wanted]
 
 
 def people_by_name(connection: Connection, part: str, most_read: int | None = None) -> list[Person]:
     """Return up to 20 people with this in their name, or in their address before the @.
 
-    Compared by `folded`. The database leaves out most names that do not match. With `most_read`
-    the search ends after so many matches, and the 20 are the first by name of those.
+    Compared by `folded`. With `most_read` the search ends after so many matches, and the 20 are
+    the first by name of those.
     """
     wanted = folded(part)
-    if not wanted:
-        return []
-    may_fit = (may_contain(connection, one, wanted) for one in (people.c.full_name, people.c.email))
-    found = _people_who(
-        connection,
-        or_(*may_fit),
-        lambda name, address: (
-            wanted in folded(name) or wanted in folded((address or "").rpartition("@")[0])
-        ),
-        most_read,
-    )
-    found.sort(key=lambda one: (folded(one[1]), one[0]))
-    return _people_of(connection, [coworker_id for coworker_id, _ in found[:_MOST_FOUND]])
+    return _first_by_name(connection, f"%{_escaped(wanted)}%@%", most_read) if wanted else []
 
 
-def people_by_address_part(connection: Connection, part: str) -> list[Person]:
-    """Return up to 20 people with this anywhere in their address, compared by `folded`."""
-    wanted = folded(part)
-    where = may_contain(connection, people.c.email, wanted)
-    found = _people_who(connection, where, lambda _, address: wanted in folded(address or ""))
-    found.sort(key=lambda one: (folded(one[1]), one[0]))
-    return _people_of(connection, [coworker_id for coworker_id, _ in found[:_MOST_FOUND]])
+def people_by_address_part(
+    connection: Connection, part: str, most_read: int | None = None
+) -> list[Person]:
+    """Return up to 20 people with this anywhere in their address, as `people_by_name` does."""
+    return _first_by_name(connection, f"%\n%{_escaped(folded(part))}%", most_read)
 
 
-def may_contain(
-    connection: Connection, column: ColumnElement[Any], wanted: str
-) -> ColumnElement[bool]:
-    """Return a condition that is true of every text whose folded form contains `wanted`.
+def search_key(name: str, email: str | None) -> str:
+    """Return what a search by a part reads of a person: name and address, folded, in two lines.
 
-    It is also true of other texts, so compare those by `folded`: SQLite folds ASCII only, and
-    PostgreSQL by locale, so texts with other characters all meet it.
+    The second always has an @, so what comes before an @ is a name, or an address without its
+    domain. Folded text has no line breaks.
     """
-    is_sqlite = connection.dialect.name == "sqlite"
-    octets = func.length(cast(column, LargeBinary)) if is_sqlite else func.octet_length(column)
-    has_others = octets > func.length(column)
-    if not wanted.isascii():
-        return has_others
-    lower = func.lower(column if is_sqlite else collate(column, "C"))
-    return or_(
-        has_others, and_(*(lower.contains(word, autoescape=True) for word in wanted.split()))
-    )
+    local, _, domain = folded(email).rpartition("@")
+    return f"{folded(name)}\n{local}@{domain}"
 
 
-def _people_who(
-    connection: Connection,
-    where: ColumnElement[bool],
-    fits: Callable[[str, str | None], bool],
-    most: int | None = None,
-) -> list[tuple[int, str]]:
-    """Return Id and name of the people whose name and address match, by Id; at most so many.
+def name_key(name: str | None) -> str | None:
+    """Return a listed member's name as a search compares it, not longer than an index allows."""
+    return None if name is None else folded(name)[:_LONGEST_NAME_KEY]
 
-    Reads the names and addresses that meet `where`, a thousand at a time.
-    """
+
+def _escaped(text: str) -> str:
+    """Return a text as a part of a pattern for LIKE."""
+    return _SPECIAL.sub(r"/\g<0>", text)
+
+
+def _first_by_name(connection: Connection, pattern: str, most_read: int | None) -> list[Person]:
     rows = connection.execute(
-        select(people.c.coworker_id, people.c.full_name, people.c.email)
-        .where(where)
+        select(people.c.coworker_id, people.c.search_key)
+        .where(people.c.search_key.like(pattern, escape="/"))
         .order_by(people.c.coworker_id)
-        .execution_options(yield_per=1_000)
+        .limit(most_read)
     )
-    found = ((row.coworker_id, row.full_name) for row in rows if fits(row.full_name, row.email))
-    return list(islice(found, most))
+    found = sorted((row.search_key, row.coworker_id) for row in rows)
+    return _people_of(connection, [coworker_id for _, coworker_id in found[:_MOST_FOUND]])
 
 
 def _people_of(connection: Connection, coworker_ids: list[int]) -> list[Person]:

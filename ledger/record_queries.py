@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 from ledger.engine import MANY_AT_ONCE, among, chunks
+from ledger.people import name_key
 from ledger.records import (
     IS_HERE,
     REFERENCES,
@@ -122,11 +123,15 @@ def update_names(connection: Connection, entity: Entity, versions: Sequence[Seen
         statement = (
             update(records)
             .where(records.c.entity == entity, records.c.record_id == bindparam("which"))
-            .values(full_name=bindparam("name"))
+            .values(full_name=bindparam("name"), name_key=bindparam("key"))
         )
         ordered = sorted(versions, key=lambda one: one.record_id)
         connection.execute(
-            statement, [{"which": one.record_id, "name": one.full_name} for one in ordered]
+            statement,
+            [
+                {"which": one.record_id, "name": one.full_name, "key": name_key(one.full_name)}
+                for one in ordered
+            ],
         )
 
 

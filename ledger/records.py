@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from ledger.engine import Insert, chunks, insert_for
 from ledger.intake import newest_notification
+from ledger.people import name_key
 from ledger.tables import Instant, notifications, records
 from schemas.entity import NO_REFERENCES, Entity, References
 from schemas.reasons import Reason
@@ -75,8 +76,7 @@ class SeenVersion:
 
     `digest` covers the fields that decisions depend on. `is_whole`: the row omits none of them, so
     the digest equals the record's own. `changed_at` is the time by which lists are filtered.
-    `full_name` is the member's; only enrolments have it. It is short, since
-    it is part of an index.
+    `full_name` is the member's; only enrolments have it. It is short, as an index has it.
     """
 
     record_id: int
@@ -227,6 +227,7 @@ def _noted(entity: Entity, one: SeenVersion, now: datetime, digest: str) -> dict
         "seen_at": now,
         "created_at": None if one.created_at is None else min(one.created_at, now),
         "full_name": one.full_name,
+        "name_key": name_key(one.full_name),
     } | {name: getattr(one, name) for name in REFERENCES}
 
 
@@ -255,8 +256,9 @@ def _merged(statement: Insert) -> dict[str, ColumnElement[Any]]:
         given.created_at,
         records.c.created_at,
     )
-    full_name = func.coalesce(given.full_name, records.c.full_name)
-    merged: dict[str, ColumnElement[Any]] = {"created_at": created_at, "full_name": full_name}
+    merged: dict[str, ColumnElement[Any]] = {"created_at": created_at}
+    for name in ("full_name", "name_key"):
+        merged[name] = func.coalesce(given[name], records.c[name])
     # Once a record was read, its references are those of the accepted version.
     for name in REFERENCES:
         listed = func.coalesce(given[name], records.c[name])

@@ -47,7 +47,7 @@ def matching_people(
     if "@" in who:
         found = people_by_email(connection, who)
         if by_part and not found:
-            found = people_by_address_part(connection, who)
+            found = people_by_address_part(connection, who, most_read)
         return [_read(one) for one in found]
     coworker_id = coworker_id_in(who)
     known = None if coworker_id is None else known_person(connection, coworker_id)

@@ -10,6 +10,7 @@ people = Table(
     metadata,
     Column("coworker_id", BigInteger, primary_key=True, autoincrement=False),
     Column("full_name", Text, nullable=False),
+    Column("search_key", Text),  # name and address, folded, to find a person by a part of them
     Column("first_name", Text),
     word("kind"),
     Column("email", Text),

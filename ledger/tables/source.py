@@ -106,6 +106,7 @@ records = Table(
     Column("created_at", Instant),  # the source's time, or when it was first seen, if earlier
     Column("source_created_at", Instant),  # the source's time, of the version last read
     Column("full_name", Text),  # the member's, for search; not part of the version
+    Column("name_key", Text),  # that name folded, at most 200 characters of it
     # Why no email is sent about what happened until then.
     word("suppressed_reason"),
     Column("suppressed_upto", Instant),
@@ -122,7 +123,8 @@ records = Table(
     Index("records_source_created", "entity", "source_created_at"),
     # Has all that a search by name reads.
     partial_index(
-        *("records_named", "entity", "coworker_id", "full_name", "gone_at"), where=NAMED_RECORDS
+        *("records_named", "entity", "coworker_id", "name_key", "full_name", "gone_at"),
+        where=NAMED_RECORDS,
     ),
 )
 

@@ -72,9 +72,18 @@ def ledger_engine(ledger_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    """Lend a desk, with a ledger in SQLite and a clock that can be moved."""
-    url = sqlite_copy(tmp_path / "ledger.db")
+def desk(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Desk]:
+    """Lend a desk and a clock that can be moved, with a ledger in SQLite.
+
+    A test that carries `on_both_engines` of `ledger_rig` gets one of each engine.
+    """
+    url: str = (
+        request.getfixturevalue("ledger_url")
+        if "engine_name" in request.fixturenames
+        else sqlite_copy(tmp_path / "ledger.db")
+    )
     engine = quick_engine(url)
     rules = rules_of(RULES.read_text(encoding="utf-8"))
     monkeypatch.setenv("COURSEBELL_DATA_DIR", str(tmp_path))

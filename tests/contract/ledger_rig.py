@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+import pytest
 from sqlalchemy import Table, select
 
 from ledger.actions import plan_action
@@ -29,6 +30,15 @@ from tests.servers.forking import Program
 from tests.servers.programs import wait_until
 
 BOTH = ("sqlite", "postgres")  # the engines, as `pytest.mark.engines` names them
+
+
+def on_both_engines(test: Callable[..., None]) -> Callable[..., None]:
+    """Let a test run on a desk with each engine."""
+    for mark in (pytest.mark.engines(*BOTH), pytest.mark.usefixtures("engine_name")):
+        test = mark(test)
+    return test
+
+
 NOW = datetime(2026, 5, 4, 9, 30, 0, 123_456, tzinfo=UTC)
 LEASE_S = 60.0
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,8 @@ from datetime import datetime
 from ledger.engine import Engine, reading, writing
 from ledger.intake import Origin, store_notifications
 from ledger.listings import Listing, accept_listings, listed_at
-from ledger.members import name_of_member
-from ledger.record_queries import count_seen, enrolments_before_start
+from ledger.members import members_by_name, name_of_member
+from ledger.record_queries import count_seen, enrolments_before_start, update_names
 from ledger.records import (
     SeenVersion,
     StoredRecord,
@@ -374,3 +374,20 @@ def test_of_a_name_longer_than_an_index_entry_the_beginning_is_kept(ledger_engin
         note_seen(connection, Entity.COURSE_MEMBER, seen, NOW)
     with reading(ledger_engine) as connection:
         assert name_of_member(connection, ANA) == long[:200]
+
+
+def test_a_listed_member_is_found_by_part_of_the_last_name_in_any_case(
+    ledger_engine: Engine,
+) -> None:
+    def found(part: str) -> list[str]:
+        with reading(ledger_engine) as connection:
+            return [one.full_name for one in members_by_name(connection, part)]
+
+    see(ledger_engine, replace(shown(ENROLMENT, "one"), full_name="Ana  Müller"))
+    assert found("a MÜL") == ["Ana  Müller"]
+    see(ledger_engine, replace(shown(ENROLMENT, "two"), full_name="Ana Weiß"))
+    assert (found("mül"), found("WEISS")) == ([], ["Ana Weiß"])
+    with writing(ledger_engine) as connection:
+        renamed = replace(shown(ENROLMENT, "two"), full_name="Ana Öz%")
+        update_names(connection, Entity.COURSE_MEMBER, [renamed])
+    assert (found("weiss"), found("öZ%"), found("Ö%")) == ([], ["Ana Öz%"], [])

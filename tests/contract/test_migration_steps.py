@@ -49,7 +49,13 @@ from workers.actions.email.message import MESSAGE, read_message
 
 MOMENT = datetime(2026, 5, 4, 9, 30, 0, 123_456, tzinfo=UTC)
 SINCE_0001: dict[str, dict[str, object]] = {
-    "people": {"zone": None, "user_id": None, "language": None, "language_at": None},
+    "people": {
+        "zone": None,
+        "user_id": None,
+        "language": None,
+        "language_at": None,
+        "search_key": "zoë 🔔\n@zoë 🔔",
+    },
     "actions": {
         "asked": False,
         "released_at": None,
@@ -132,7 +138,10 @@ def by_number(rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
 
 
 def renamed(rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    return by_number([{NAMED_ANEW.get(name, name): one[name] for name in one} for one in rows])
+    of_name = {"name_key": "zoë"}
+    return by_number(
+        [{NAMED_ANEW.get(name, name): one[name] for name in one} | of_name for one in rows]
+    )
 
 
 def step(engine: Engine, direction: str, revision: str) -> None:
@@ -239,6 +248,7 @@ def test_migrating_a_filled_ledger_keeps_every_row(first_ledger: Engine) -> None
         ("0030", "0023"),
         ("0031", "0023"),
         ("0032", "0023"),
+        ("0033", "0033"),
     ]
     kept = {row["name"]: row["number"] for row in after.pop("tallies")}
     assert kept == dict.fromkeys(("actions", "deliveries", "events", "lookups", "notifications"), 1)
@@ -294,8 +304,8 @@ def test_names_longer_than_an_index_entry_are_cut(empty_database_url: str) -> No
         ]
         connection.execute(tables_of(engine)["records"].insert(), rows)
     migrate(engine)
-    names = {row["record_id"]: row["full_name"] for row in rows_of(engine)["records"]}
-    assert names == {1: long[:200], 2: "Zoë"}
+    names = {row["full_name"]: row["name_key"] for row in rows_of(engine)["records"]}
+    assert names == {long[:200]: long[:200].lower(), "Zoë": "zoë"}
     engine.dispose()
 
 

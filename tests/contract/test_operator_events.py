@@ -12,6 +12,7 @@ from schemas.entity import Entity
 from schemas.notification import Notification
 from schemas.roles import Role
 from tests.contract.desk_rig import Desk
+from tests.contract.ledger_rig import on_both_engines
 from tests.contract.operator_rig import Office, over
 from tests.contract.test_operator_pages import statements, text_of
 
@@ -26,6 +27,7 @@ def office(desk: Desk, tmp_path: Path) -> Iterator[Office]:
         yield found
 
 
+@on_both_engines
 def test_each_step_of_an_event_is_shown(desk: Desk, office: Office) -> None:
     member = desk.space.enrol(1)
     desk.space.work()

@@ -17,6 +17,7 @@ from schemas.actions import Mode
 from schemas.roles import Role
 from service.pausing import PauseWish, Resumed, Reviewed, begin, end_reviewed
 from tests.contract.desk_rig import Desk
+from tests.contract.ledger_rig import on_both_engines
 from tests.contract.operator_rig import Browser, Office, hidden_fields, over
 from tests.contract.source_rig import HandClock
 from tests.contract.test_operator_pages import statements, text_of
@@ -80,6 +81,7 @@ def test_held_emails_are_grouped_by_what_they_wait_for(desk: Desk, office: Offic
     assert 'href="/held"' in browser.get("/").text
 
 
+@on_both_engines
 def test_ticked_emails_are_sent_after_a_question_that_names_them(
     desk: Desk, office: Office
 ) -> None:
@@ -99,6 +101,7 @@ def test_ticked_emails_are_sent_after_a_question_that_names_them(
     assert logged == [("release", "Rita Sousa")]
 
 
+@on_both_engines
 def test_a_whole_group_is_dropped_and_no_other(desk: Desk, office: Office) -> None:
     hold(desk, 3, reason="flood-guard")
     hold(desk, 1, 2)

@@ -19,6 +19,7 @@ from schemas.roles import Role
 from service.desk.shown_text import shown_text
 from service.pausing import PauseWish, begin
 from tests.contract.desk_rig import Desk
+from tests.contract.ledger_rig import on_both_engines
 from tests.contract.operator_rig import Browser, Office, over
 from tests.contract.study_rig import coworker
 from tests.contract.test_operator_pages import statements, text_of
@@ -161,6 +162,7 @@ def test_what_a_pause_holds_is_not_released_one_by_one(desk: Desk, office: Offic
     assert state(office) == ("held", "paused")
 
 
+@on_both_engines
 def test_a_failed_email_is_closed_and_then_needs_nobody(desk: Desk, office: Office) -> None:
     desk.refuse(1)
     browser = office.signed_in()

@@ -19,6 +19,7 @@ from schemas.choices import ALL, Choice
 from schemas.roles import Role
 from tests.builders.records import COURSE_ID
 from tests.contract.desk_rig import Desk
+from tests.contract.ledger_rig import on_both_engines
 from tests.contract.operator_rig import Browser, Office, over
 from tests.contract.study_rig import HASH_KEY, coworker
 
@@ -55,6 +56,7 @@ def test_today_names_each_email_that_needs_the_operator(desk: Desk, office: Offi
     assert "Failed Person 1 , You're in: Freelance Finance. The mail server refused it" in seen
 
 
+@on_both_engines
 def test_today_is_turned_back_page_by_page_and_filtered(desk: Desk, office: Office) -> None:
     for number in range(1, 31):
         desk.space.enrol(number)
@@ -72,6 +74,7 @@ def test_today_is_turned_back_page_by_page_and_filtered(desk: Desk, office: Offi
         assert browser.get(f"/?{odd}").status_code == 200
 
 
+@on_both_engines
 def test_a_person_is_found_by_name_address_and_course(desk: Desk, office: Office) -> None:
     for number in (1, 2, 12):
         desk.space.enrol(number)
@@ -156,6 +159,7 @@ def test_names_are_other_peoples_text(desk: Desk, office: Office) -> None:
     assert "&lt;b&gt;Bobby&lt;/b&gt; &amp; Co" in browser.get("/people/1").text
 
 
+@on_both_engines
 def test_a_failed_email_is_sent_again_once_however_often_it_is_pressed(
     desk: Desk, office: Office
 ) -> None:

@@ -20,6 +20,7 @@ from schemas.choices import ALL, Choice
 from schemas.roles import Role
 from tests.builders.records import COURSE_ID
 from tests.contract.desk_rig import Desk
+from tests.contract.ledger_rig import on_both_engines
 from tests.contract.operator_rig import Browser, Office, hidden_fields, over
 from tests.contract.study_rig import HASH_KEY, coworker
 from tests.contract.test_operator_pages import statements, text_of
@@ -257,6 +258,7 @@ def finish(browser: Browser, page: TestResponse, **fields: list[int] | str) -> N
     browser.post("/resume/1", sent)
 
 
+@on_both_engines
 def test_resume_sends_what_is_ticked_and_keeps_the_others(desk: Desk, office: Office) -> None:
     browser = paused_with(desk, office, 1, 2, 3)
     assert 'href="/resume/1"' in browser.get("/").text
@@ -271,6 +273,7 @@ def test_resume_sends_what_is_ticked_and_keeps_the_others(desk: Desk, office: Of
     assert "It was resumed already." in text_of(browser.get("/"))
 
 
+@on_both_engines
 def test_the_others_are_dropped_if_the_operator_says_so(desk: Desk, office: Office) -> None:
     browser = paused_with(desk, office, 1, 2)
     shown = browser.get("/resume/1")

@@ -12,6 +12,7 @@ from schemas.actions import Mode
 from schemas.roles import Role
 from service.sending_outcomes import outcomes_by_sending
 from tests.contract.desk_rig import Desk
+from tests.contract.ledger_rig import on_both_engines
 from tests.contract.operator_rig import Office, over
 from tests.contract.test_operator_emails import words_of_engineers
 from tests.contract.test_operator_pages import statements, text_of
@@ -61,6 +62,7 @@ def test_the_page_says_what_the_last_week_would_have_sent(desk: Desk, office: Of
     assert "Nothing happened in the last 7 days" in week
 
 
+@on_both_engines
 def test_sending_starts_once_over_a_page_that_says_what_it_does(desk: Desk, office: Office) -> None:
     desk.space.choose(Mode.OBSERVE)
     desk.space.enrol(1)
