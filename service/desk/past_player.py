@@ -21,8 +21,6 @@ from workers.deliver.context import SendSetup
 from workers.deliver.simulation import simulate
 
 _LOOKED_BACK = tuple(timedelta(days=days) for days in (30, 7, 1))
-_MOST_EVENTS = 5_000
-_LONGEST_S = 45.0
 _KEPT_FOR = timedelta(minutes=15)
 Question = tuple[str, str, str]  # the digest of the rules in force, a key, and its value
 _log = structlog.get_logger("desk")
@@ -56,6 +54,8 @@ class PastPlayer:
 
     engine: Engine
     clock: Clock
+    most_events: int = 5_000
+    longest_s: float = 45.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _known: dict[Question, Played] = field(default_factory=dict)
     _thread: threading.Thread | None = None
@@ -111,7 +111,7 @@ class PastPlayer:
                 (count_events_since(connection, begun.asked_at - one), begun.asked_at - one)
                 for one in _LOOKED_BACK
             )
-            found = next((one for one in numbers if one[0] <= _MOST_EVENTS), None)
+            found = next((one for one in numbers if one[0] <= self.most_events), None)
         if found is None:
             return replace(begun, error="many")
         number, since = found
@@ -128,7 +128,7 @@ class PastPlayer:
 
     def _sent(self, setup: SendSetup, since: datetime, now: datetime) -> dict[str, datetime]:
         """Return by key when each email would have been sent."""
-        ends_at, sent = self.clock.monotonic() + _LONGEST_S, dict[str, datetime]()
+        ends_at, sent = self.clock.monotonic() + self.longest_s, dict[str, datetime]()
 
         def progressed(_: float) -> None:
             if self.clock.monotonic() > ends_at:

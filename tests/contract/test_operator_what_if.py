@@ -8,6 +8,7 @@ from werkzeug.test import TestResponse
 
 from schemas.roles import Role
 from schemas.rules import Timing
+from service.desk.past_player import PastPlayer
 from service.desk.what_if import with_timing
 from tests.contract.desk_rig import Desk
 from tests.contract.operator_rig import Browser, Office, over
@@ -84,6 +85,22 @@ def test_who_may_only_look_cannot_try(office: Office) -> None:
     looks = office.signed_in(Role.LOOK)
     assert looks.get("/settings/try").status_code == 403
     assert "/settings/try" not in looks.get("/settings").text
+
+
+def test_a_play_is_short_and_says_what_it_could_not_do(desk: Desk, office: Office) -> None:
+    setup, question = desk.space.delivery.setup, ("rules", "cap_per_day", "1")
+    engine, clock = office.engine, office.clock
+    for error, player in (
+        ("many", PastPlayer(engine, clock, most_events=1)),
+        ("long", PastPlayer(engine, clock, longest_s=-1)),
+    ):
+        assert player.ask(question, setup, setup)
+        player.close()
+        found = player.of(question)
+        assert found is not None
+        assert (found.is_open, found.error) == (False, error)
+        office.clock.move(16 * 60)
+        assert player.of(question) is None
 
 
 def test_what_a_rule_sets_itself_stays_as_it_is() -> None:
