@@ -8,11 +8,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from ledger.engine import chunks
+from ledger.enrolments import active_enrolments
 from ledger.events import known_events
-from ledger.records import IS_HERE
-from ledger.tables import UNFINISHED_ACTIONS, actions, events, records, reports
+from ledger.tables import UNFINISHED_ACTIONS, actions, events, reports
 from schemas.actions import ActionState
-from schemas.entity import Entity
 from schemas.events import EventKind, course_completed_key
 from schemas.reasons import Reason
 
@@ -188,46 +187,17 @@ def quiet_members(
 ) -> list[CourseChange]:
     """Return the enrolments on a course that were last active in this time, the quietest first.
 
-    The kind says whether a lesson is finished (`stalled`) or none (`not_started`). A member is
-    active when they enrol, finish a lesson or, as far as it was read, open the course. Who finished
-    the course, is blocked or waits for approval is left out.
+    The kind says whether a lesson is finished (`stalled`) or none (`not_started`). Who finished the
+    course, is blocked or waits for approval is left out.
     """
-    done = records.alias("done")
-    last_done = (
-        select(func.max(done.c.created_at))
-        .where(
-            done.c.entity == Entity.COMPLETED_LESSON,
-            done.c.course_member_id == records.c.record_id,
-            done.c.gone_at.is_(None),
-        )
-        .scalar_subquery()
-        .label("last_done")
-    )
-    rows = connection.execute(
-        select(
-            records.c.record_id,
-            records.c.coworker_id,
-            func.coalesce(records.c.source_created_at, records.c.created_at).label("begun"),
-            last_done,
-            records.c.record["LastAccess"].as_string().label("opened"),
-            records.c.record["Approved"].as_boolean().label("approved"),
-            records.c.record["Blocked"].as_boolean().label("blocked"),
-        ).where(
-            records.c.entity == Entity.COURSE_MEMBER,
-            records.c.course_id == course_id,
-            records.c.coworker_id.is_not(None),
-            IS_HERE,
-        )
-    )
     found = {}
-    for row in rows:
-        is_kept_back = row.approved is False or row.blocked is True
-        opened = None if row.opened is None else datetime.fromisoformat(row.opened)
-        moments = [at for at in (row.begun, row.last_done, opened) if at is not None]
-        if moments and not is_kept_back and since <= max(moments) < until:
-            kind = EventKind.NOT_STARTED if row.last_done is None else EventKind.STALLED
-            key = course_completed_key(course_id, row.coworker_id)
-            found[key] = CourseChange(kind, row.coworker_id, row.record_id, max(moments))
+    for one in active_enrolments(connection, course_id):
+        if since <= one.last_active_at < until:
+            kind = EventKind.STALLED if one.has_begun else EventKind.NOT_STARTED
+            key = course_completed_key(course_id, one.coworker_id)
+            found[key] = CourseChange(
+                kind, one.coworker_id, one.course_member_id, one.last_active_at
+            )
     for some in chunks(found):
         for key in known_events(connection, some):
             del found[key]

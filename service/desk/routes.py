@@ -92,6 +92,9 @@ ROUTES = (
     PageRoute("GET", "/settings", "settings:show", Role.LOOK),
     PageRoute("GET", "/settings/try", "what_if:show", Role.OPERATE),
     PageRoute("POST", "/settings/try", "what_if:play", Role.OPERATE),
+    PageRoute("GET", "/numbers", "numbers:show", Role.LOOK),
+    PageRoute("GET", "/numbers/<int:course_id>", "numbers:show_course", Role.LOOK),
+    PageRoute("GET", "/numbers/pictures/<name>", "numbers:picture", Role.LOOK),
 )
 # The first parts of their paths, by which the web server knows them.
 PARTS = frozenset(one.path.split("/")[1] for one in ROUTES)
@@ -209,6 +212,7 @@ class _Views:
         if self._pages is not None:
             self._pages.watch.close()
             self._pages.past.close()
+            self._pages.numbers.close()
 
     def view(self, route: PageRoute) -> Callable[..., Response]:
         """Return the view function of a route."""

@@ -3,24 +3,19 @@
 It is looked at again at most every half minute, since that asks all parts and counts many rows.
 """
 
-import threading
 from datetime import timedelta
-
-import structlog
+from functools import partial
 
 from ledger.clock import Clock
 from ledger.engine import Engine, reading
-from schemas.errors import LedgerUnavailable, frames_of
 from schemas.settings import Settings
 from service.cli.status import Condition, Snapshot, condition_now, snapshot
+from service.desk.background import BackgroundLook
 from service.desk.languages import Times
 from service.desk.wording import words
 from workers.attention import Need
 
-_log = structlog.get_logger("desk")
-
 _KEPT_FOR = timedelta(seconds=30)
-_PATIENCE_S = 0.05
 # The emails themselves are listed one by one.
 SHOWN_ONE_BY_ONE = frozenset({"held", "unknown", "failed", "restored"})
 _SENTENCES = {
@@ -58,24 +53,12 @@ class ConditionWatch:
         self._settings = settings
         self._engine = engine
         self._clock = clock
-        self._lock = threading.Lock()
-        self._last: Condition | None = None
-        self._looking: threading.Thread | None = None
+        self._look = BackgroundLook(partial(condition_now, settings, engine), clock, _KEPT_FOR)
         self._snapshot: Snapshot | None = None
 
     def condition(self) -> Condition | None:
         """Return the condition as it was found last; None until that was looked at once."""
-        now = self._clock.now()
-        with self._lock:
-            last = self._last
-            is_old = last is None or not last.at <= now < last.at + _KEPT_FOR
-            if is_old and self._looking is None:
-                self._looking = threading.Thread(target=self._look_again, daemon=True)
-                self._looking.start()
-            looking = self._looking
-        if is_old and looking is not None:
-            looking.join(_PATIENCE_S)
-        return self._last
+        return self._look.newest()
 
     def settled(self) -> Condition:
         """Return the condition, and wait for it if it was never looked at.
@@ -86,7 +69,7 @@ class ConditionWatch:
         found = self.condition()
         if found is None:
             self.close()
-            found = self._last
+            found = self._look.last
         if found is None:
             found = condition_now(self._settings, self._engine, self._clock.now())
         return found
@@ -102,19 +85,7 @@ class ConditionWatch:
 
     def close(self) -> None:
         """Wait for the look that is under way, which uses the ledger."""
-        looking = self._looking
-        if looking is not None:
-            looking.join()
-
-    def _look_again(self) -> None:
-        try:
-            self._last = condition_now(self._settings, self._engine, self._clock.now())
-        except LedgerUnavailable as error:
-            _log.error("desk.unavailable", error=str(error))
-        except Exception as error:  # noqa: BLE001 - the next page starts another look
-            _log.error("desk.fault", error=frames_of(error))
-        finally:
-            self._looking = None
+        self._look.close()
 
 
 def trouble_sentences(times: Times, condition: Condition | None) -> list[str]:

@@ -34,6 +34,7 @@ from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.fields import MAX_ID
 from schemas.roles import Role
 from schemas.settings import Settings, is_loopback
+from service.desk.counting import numbers_look
 from service.desk.frame import DeskFrame
 from service.desk.inquiries import Inquiries
 from service.desk.languages import FOLDER, LANGUAGE, Times, ui_language
@@ -95,6 +96,7 @@ class OperatorPages:
         self._note_again_at = 0.0
         self.sent_lately = SentLately(engine, clock)
         self.trials = TrialSender(clock)
+        self.numbers = numbers_look(engine, clock, self.rules, self.frame.zone)
 
     def answer(self, route: PageRoute, view: View, given: Mapping[str, Any]) -> Response:
         """Answer one request: open pages to all, others to those whose role allows it."""

@@ -23,8 +23,10 @@ from ledger.actions import (
 from ledger.attempts import count_attempts, fails_alone, source_wait
 from ledger.channels import gone_endpoints
 from ledger.clock import SYSTEM_CLOCK
+from ledger.counts_over_time import emails_by_quarter, lessons_by_quarter
 from ledger.courses import courses_of_group, courses_of_person
 from ledger.engine import Engine, writing
+from ledger.enrolments import finished_courses
 from ledger.events import (
     events_of_action,
     known_events,
@@ -189,6 +191,9 @@ HOT: dict[str, Statement] = {
     "courses of a person": lambda it: courses_of_person(it, ANA),
     "a course in a digest": lambda it: changes_of_course(it, COURSE, ENDS, RECORDED),
     "who is stuck on a course": lambda it: quiet_members(it, COURSE, NOW, NOW + HOUR),
+    "who finished which course": finished_courses,
+    "emails of an hour": lambda it: emails_by_quarter(it, "email", LATEST - HOUR),
+    "lessons of an hour": lambda it: lessons_by_quarter(it, LATEST - HOUR),
     "events of a week": lambda it: count_events(it, ENDS, RECORDED),
     "actions of a week": lambda it: done_by_template(it, NOW, NOW + HOUR),
     "what waits now": waiting_by_kind,
@@ -297,6 +302,20 @@ def fill(connection: Connection) -> None:
             "course_member_id": one % 700,
             "coworker_id": ANA + one % 500,
         },
+    )
+    connection.execute(
+        insert(records),
+        [
+            {
+                "entity": Entity.COURSE_MEMBER,
+                "record_id": one,
+                "record": {},
+                "created_at": NOW - HOUR,
+                "course_id": COURSE,
+                "coworker_id": ANA + one,
+            }
+            for one in range(1, 21)
+        ],
     )
     fill_reports(add, moments)
     if connection.dialect.name == "postgresql":

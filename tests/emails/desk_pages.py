@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+from base64 import b64encode
 from collections.abc import Collection, Iterator
 from datetime import timedelta
 from http import HTTPStatus
@@ -18,6 +19,7 @@ from ledger.tables import actions
 from schemas.actions import Mode
 from schemas.roles import Role
 from service.desk.routes import ROUTES
+from tests.builders.records import COURSE_ID
 from tests.contract.operator_rig import Browser, Office, hidden_fields, opened_in
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import HASH_KEY, Space, coworker, rules_of
@@ -35,8 +37,10 @@ _PARTS = {
     "event_id": "1",
     "reason": "too-old",
     "name": "welcome",
+    "course_id": str(COURSE_ID),
 }
-_NOT_PAGES = re.compile(r"/desk\.css|/sign-in|/welcome/.*|.*/body")
+_NOT_PAGES = re.compile(r"/desk\.css|/sign-in|/welcome/.*|.*/body|/numbers/pictures/.*")
+_PICTURE = re.compile(r'(src|srcset)="(/numbers/pictures/[^"]*)"')
 
 
 def desk_pages(
@@ -77,6 +81,8 @@ def _of_much(folder: Path, visitor: _Visitor) -> Iterator[CheckedPage]:
     given["COURSEBELL_SMTP_URL"] = "smtp://mail.harbour.example:25"
     with opened_in(visitor.language, visitor.locales, folder, url, space.clock, **given) as office:
         browser, looks = office.signed_in(visitor.role), office.signed_in(Role.LOOK, "Otto Lind")
+        yield _page(office, browser, "/numbers", "being counted")
+        _counted(browser, "/numbers")
         for path in _paths():
             if browser.get(path).status_code == HTTPStatus.OK:
                 yield _page(office, browser, path)
@@ -108,6 +114,7 @@ def _of_nothing(folder: Path, visitor: _Visitor) -> Iterator[CheckedPage]:
     with opened_in(visitor.language, visitor.locales, folder, None, None) as office:
         yield _page(office, office.browser(), "/sign-in", "no account")
         browser = office.signed_in(visitor.role)
+        _counted(browser, "/numbers")
         for path in _paths():
             # Some lead to another page where there is nothing to do.
             is_shown = "<" not in path and "/1" not in path
@@ -178,9 +185,21 @@ def _page(office: Office, browser: Browser, path: str, state: str = "") -> Check
 
 
 def with_style(browser: Browser, html: str) -> str:
-    """Return a page with its style sheet inside, so that it needs no server."""
+    """Return a page with its style sheet and pictures inside, so that it needs no server."""
     style = browser.get("/desk.css").text
+    html = _PICTURE.sub(lambda found: f'{found[1]}="{_inside(browser, found[2])}"', html)
     return _STYLE.sub(lambda _: f"<style>{style}</style>", html)
+
+
+def _inside(browser: Browser, path: str) -> str:
+    """Return an address that has the picture in itself."""
+    return f"data:image/svg+xml;base64,{b64encode(browser.get(path).data).decode()}"
+
+
+def _counted(browser: Browser, path: str) -> None:
+    """Open a page of numbers until it has them."""
+    while "Refresh" in browser.get(path).headers:
+        pass
 
 
 def _document(office: Office, browser: Browser, name: str, html: str) -> CheckedPage:
