@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from ledger.engine import chunks
 from ledger.members import names_of_members
@@ -115,6 +115,18 @@ def newest_events(
     if kind not in {None, EventKind.LESSON_COMPLETED}:
         wanted = wanted.where(RARER_EVENTS)  # finished lessons are frequent enough without
     return _titled(connection, _views(connection, connection.execute(wanted).all()))
+
+
+def count_newer(
+    connection: Connection, after: int, most: int, *, kind: EventKind | None = None
+) -> int:
+    """Return how many events were stored after this one, `most` at most."""
+    newer = select(events.c.id).where(events.c.id > after).limit(most)
+    if kind is not None:
+        newer = newer.where(events.c.kind == kind)
+    if kind not in {None, EventKind.LESSON_COMPLETED}:
+        newer = newer.where(RARER_EVENTS)
+    return connection.scalar(select(func.count()).select_from(newer.subquery())) or 0
 
 
 def events_by_id(connection: Connection, event_ids: Collection[int]) -> list[TitledEvent]:

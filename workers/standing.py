@@ -17,7 +17,7 @@ from workers.decide.completion import Progress, closed_among, counting_lessons, 
 class StandingAt:
     """How many stand before one lesson, and some of them, the longest idle first.
 
-    `title` is None for those who cannot continue: the rest opens later, or no lesson is known.
+    `title` is None for those who cannot continue: the rest opens later, or no lesson counts.
     """
 
     title: str | None
@@ -29,7 +29,8 @@ class StandingAt:
 class CourseStanding:
     """How many have a place on a course, how far they are, and where those stand who are not done.
 
-    `lessons` are in the order of the course, without those where nobody stands.
+    `lessons` are in the order of the course, without those where nobody stands; `total` is how many
+    there are that count.
     """
 
     course_id: int
@@ -37,6 +38,7 @@ class CourseStanding:
     enrolled: int
     not_started: int
     finished: int
+    total: int
     lessons: tuple[StandingAt, ...]
 
     @property
@@ -125,6 +127,7 @@ def _standing(  # noqa: PLR0913, PLR0917 - a course, its members, and how many o
         len(members),
         sum(not one.has_begun for one in not_done),
         len(members) - len(not_done),
+        len(course.order),
         tuple(
             StandingAt(titles[place], len(standing[place]), _longest_idle(standing[place], most))
             for place in (*course.order, None)

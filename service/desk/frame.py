@@ -1,7 +1,7 @@
-"""The frame of the operators' pages: templates, the style sheet, and the headers.
+"""The frame of the operators' pages: templates, the style sheet, the script, and the headers.
 
-The pages load nothing from elsewhere and work without script. The style sheet has an address with
-a digest, so that browsers keep it until it changes.
+The pages load nothing from elsewhere and work without script; only Today has one. Style sheet and
+script have addresses with a digest, so that browsers keep them until they change.
 """
 
 import hashlib
@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     from service.desk.visit import Guest
 
 _FOLDER = Path(__file__).parent
-_STYLE = _FOLDER / "desk.css"
+_STYLE, _SCRIPT = _FOLDER / "desk.css", _FOLDER / "desk.js"
 _A_YEAR_S = 365 * 86_400
 # The address of a person may be in a path, so no other site learns from where a link was followed.
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self';"
+    " frame-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+POLICY_WITH_SCRIPT = f"{_POLICY}; script-src 'self'; connect-src 'self'"
 HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self';"
-        " frame-src 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": _POLICY,
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Robots-Tag": "noindex, nofollow",
@@ -53,13 +55,13 @@ class DeskFrame:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.style = _STYLE.read_bytes()
-        digest = hashlib.sha256(self.style).hexdigest()[:12]
+        self.style, self.script = _STYLE.read_bytes(), _SCRIPT.read_bytes()
         self._environment.globals |= {
             "space": one_line(settings.space_name) or "Coursebell",
             "provider": provider_name(settings),
             "passwords": settings.passwords,
-            "style_path": f"/desk.css?v={digest}",
+            "style_path": f"/desk.css?v={_digest(self.style)}",
+            "script_path": f"/desk.js?v={_digest(self.script)}",
             "page_languages": ui_languages(),
             "has_page": {one.path for one in ROUTES}.__contains__,
         }
@@ -92,8 +94,22 @@ class DeskFrame:
 
 def style(guest: "Guest") -> Response:
     """Return the style sheet, which has nothing secret."""
+    return _kept(guest.pages.frame.style, "text/css")
+
+
+def script(guest: "Guest") -> Response:
+    """Return the script of Today, which has nothing secret."""
+    return _kept(guest.pages.frame.script, "text/javascript")
+
+
+def _kept(content: bytes, mimetype: str) -> Response:
     headers = {
         "Cache-Control": f"public, max-age={_A_YEAR_S}, immutable",
         "Content-Security-Policy": "default-src 'none'",
+        "X-Content-Type-Options": "nosniff",
     }
-    return Response(guest.pages.frame.style, 200, headers, mimetype="text/css")
+    return Response(content, 200, headers, mimetype=mimetype)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]

@@ -101,7 +101,7 @@ def most_stand(visit: Visit, course: CourseStanding) -> str:
     if place is None:
         return ""
     text = visit.language.say("{lesson}: {number}")
-    return text.format(lesson=_title(visit, place), number=place.number)
+    return text.format(lesson=_title(visit, course, place), number=place.number)
 
 
 def _numbers(visit: Visit) -> Numbers | None:
@@ -139,8 +139,12 @@ def _lines(visit: Visit, connection: Connection, course: CourseStanding) -> Iter
             )
             for member in one.longest_idle
         )
-        yield LessonLine(_title(visit, one), one.number, members)
+        yield LessonLine(_title(visit, course, one), one.number, members)
 
 
-def _title(visit: Visit, place: StandingAt) -> str:
-    return place.title or visit.language.say("No lesson is open to them")
+def _title(visit: Visit, course: CourseStanding, place: StandingAt) -> str:
+    if place.title is not None:
+        return place.title
+    if course.total:
+        return visit.language.say("No lesson is open to them")
+    return visit.language.say("No lesson counts, or none is known")

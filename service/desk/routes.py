@@ -32,16 +32,21 @@ _log = structlog.get_logger("desk")
 
 
 class PageRoute(NamedTuple):
-    """One route. `view` is a module of this package and a function; `role` None: open to all."""
+    """One route. `view` is a module of this package and a function; `role` None: open to all.
+
+    `is_asked_by_script`: it is no use of the session, and an ended session is answered 401.
+    """
 
     method: str
     path: str
     view: str
     role: Role | None
+    is_asked_by_script: bool = False
 
 
 ROUTES = (
     PageRoute("GET", "/desk.css", "frame:style", None),
+    PageRoute("GET", "/desk.js", "frame:script", None),
     PageRoute("GET", "/sign-in", "sign_in:show", None),
     PageRoute("POST", "/sign-in", "sign_in:sign_in", None),
     PageRoute("GET", "/sign-in/provider", "provider:begin", None),
@@ -64,6 +69,7 @@ ROUTES = (
     PageRoute("GET", "/reports/<name>", "reports:show", Role.LOOK),
     PageRoute("GET", "/reports/<name>/body", "reports:body", Role.LOOK),
     PageRoute("GET", "/", "today:show", Role.LOOK),
+    PageRoute("GET", "/newer", "today:count_newer", Role.LOOK, is_asked_by_script=True),
     PageRoute("GET", "/people", "people:show", Role.LOOK),
     PageRoute("GET", "/people/<int:coworker_id>", "person:show", Role.LOOK),
     PageRoute("POST", "/people/<int:coworker_id>/ask", "asked:ask", Role.OPERATE),

@@ -5,11 +5,13 @@ from datetime import datetime, time, timedelta
 
 from flask import Response, request
 
+from ledger import stories
 from ledger.engine import reading
 from ledger.queries import count_day, needing_person
 from ledger.stories import TitledEvent, newest_events
 from schemas.events import EventKind
 from schemas.reasons import HOLD_REASONS
+from service.desk.frame import HEADERS, POLICY_WITH_SCRIPT
 from service.desk.trouble import trouble_sentences
 from service.desk.visit import Visit
 from service.desk.wording import Holding, Shown, happened, shown_email, shown_event
@@ -19,6 +21,7 @@ from workers.attention import HELD_ON_PURPOSE
 
 _MOST_EVENTS = 25
 _MOST_NEEDING = 5
+_MOST_NEWER = 99
 _NEEDS_DECISION = tuple(one for one in HOLD_REASONS if one not in HELD_ON_PURPOSE)
 _KINDS = (
     EventKind.ENROLLED,
@@ -49,7 +52,7 @@ def show(visit: Visit) -> Response:
         found = newest_events(connection, _MOST_EVENTS + 1, before=before, kind=kind)
     holding = visit.holding(found)
     lines = [_line(visit, one, holding) for one in found[:_MOST_EVENTS]]
-    return visit.page(
+    response = visit.page(
         "today.html",
         counts=counts,
         troubles=trouble_sentences(times, condition),
@@ -61,7 +64,23 @@ def show(visit: Visit) -> Response:
         is_newest=before is None,
         is_looking=condition is None,
         has_history=condition is not None and condition.monitoring.silence.last_at is not None,
+        newest=found[0].event.event_id if found else 0,
     )
+    response.headers["Content-Security-Policy"] = POLICY_WITH_SCRIPT
+    return response
+
+
+def count_newer(visit: Visit) -> Response:
+    """Answer the script of Today how much happened since, in words; 204 if nothing did."""
+    after = visit.number_in_query("after") or 0
+    with reading(visit.pages.engine) as connection:
+        number = stories.count_newer(connection, after, _MOST_NEWER + 1, kind=_kind())
+    if not number:
+        return Response("", 204, HEADERS)
+    text = visit.language.say_n("{number} new, show it", "{number} new, show them", number)
+    if number > _MOST_NEWER:
+        text = visit.language.say("More than {number} new, show them").format(number=_MOST_NEWER)
+    return Response(text, 200, HEADERS, mimetype="text/plain")
 
 
 def _line(visit: Visit, one: TitledEvent, holding: Holding) -> Line:

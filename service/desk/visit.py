@@ -35,7 +35,7 @@ from schemas.fields import MAX_ID
 from schemas.roles import Role
 from schemas.settings import Settings, is_loopback
 from service.desk.counting import numbers_look
-from service.desk.frame import DeskFrame
+from service.desk.frame import HEADERS, DeskFrame
 from service.desk.inquiries import Inquiries
 from service.desk.languages import FOLDER, LANGUAGE, Times, ui_language
 from service.desk.lately import SentLately
@@ -105,9 +105,9 @@ class OperatorPages:
             return guest.page("not_ours.html", 403)
         if route.role is None:
             return view(guest, **given)
-        found = self._signed_in(guest)
+        found = self._signed_in(guest, is_use=not route.is_asked_by_script)
         if found is None:
-            return guest.to_sign_in()
+            return guest.signed_out() if route.is_asked_by_script else guest.to_sign_in()
         visit = Visit(self, *found)
         if not visit.operator.role.includes(route.role):
             return visit.refused(route.role)
@@ -137,7 +137,7 @@ class OperatorPages:
         Visitors who are not signed in learn nothing of those.
         """
         guest = Guest(self)
-        found = self._signed_in(guest)
+        found = self._signed_in(guest, is_use=True)
         if found is not None:
             return Visit(self, *found).no_such_page()
         if is_ours:
@@ -145,7 +145,9 @@ class OperatorPages:
         what = guest.language.say("There is no such page.")
         return guest.page("missing.html", 404, what=what, coworker_id=None)
 
-    def _signed_in(self, guest: "Guest") -> tuple[Operator, OperatorSession, str] | None:
+    def _signed_in(
+        self, guest: "Guest", *, is_use: bool
+    ) -> tuple[Operator, OperatorSession, str] | None:
         token = request.cookies.get(SESSION)
         if not token:
             return None
@@ -153,7 +155,7 @@ class OperatorPages:
             found = signed_in(connection, token, guest.now)
         if found is None:
             return None
-        if is_to_note(found[1], guest.now):
+        if is_use and is_to_note(found[1], guest.now):
             self._note_use(found[1], guest.now)
         return (*found, token)
 
@@ -215,6 +217,11 @@ class Guest:
     def page(self, template: str, status: int = 200, **known: Any) -> Response:  # noqa: ANN401 - what templates print
         """Return a page that shows nothing of the ledger by itself."""
         return self.pages.frame.page(status, template, self, {"visit": None, **known})
+
+    @staticmethod
+    def signed_out() -> Response:
+        """Answer the script of a page whose session has ended."""
+        return Response("", 401, HEADERS, mimetype="text/plain")
 
     def to_sign_in(self) -> Response:
         """Lead to the sign-in and back; a form that was sent is kept until then."""

@@ -116,19 +116,20 @@ def test_members_stand_at_their_next_lesson_the_longest_idle_first(ledger_engine
     )
     found = standing_of(ledger_engine)
     assert (found.enrolled, found.finished, found.under_way, found.not_started) == (5, 1, 3, 1)
+    assert found.total == 3
     assert [(one.title, one.number) for one in found.lessons] == [("Lesson 1", 1), ("Lesson 2", 3)]
     assert [one.coworker_id for one in found.lessons[1].longest_idle] == [4, 3]
 
 
 def test_a_finished_course_stays_finished_and_a_person_counts_once(ledger_engine: Engine) -> None:
-    again = enrolled(2, 1)
-    again[0]["coworker_id"] = 1
-    store(ledger_engine, enrolled(1, 1), again, enrolled(3, 1))
+    earlier = enrolled(2, begun=NOW - timedelta(days=9))
+    earlier[0]["coworker_id"] = 1
+    store(ledger_engine, enrolled(1, 1), earlier, enrolled(3, 1))
     ended = event_row("end", NOW, "course_completed") | {"course_id": COURSE_ID, "coworker_id": 3}
     with writing(ledger_engine) as connection:
         connection.execute(insert(events), ended)
     found = standing_of(ledger_engine)
-    assert (found.enrolled, found.finished) == (2, 1)
+    assert (found.enrolled, found.under_way, found.finished) == (2, 1, 1)
 
 
 @pytest.mark.parametrize("different", [{"blocked": True}, {"approved": False}])

@@ -118,6 +118,7 @@ def test_pages_of_numbers_survive_odd_addresses_and_titles(desk: Desk, office: O
     counted(browser)
     assert "<b>" not in browser.get("/numbers").text
     ET.fromstring(browser.get("/numbers/pictures/courses").text)  # noqa: S314 - our own
+    assert "Lesson 1: 1" in text_of(browser.get("/numbers"))
     assert browser.get("/numbers/77").status_code == 404
     for odd in ("/numbers?again=x", "/numbers?again=-1", "/numbers/pictures/emails?narrow=%00"):
         assert browser.get(odd).status_code == 200

@@ -69,7 +69,7 @@ from ledger.report_queries import (
 from ledger.reports import claim_report, expire_reports, last_report, last_reports, open_report
 from ledger.sending_rate import end_turns, may_begin, may_report
 from ledger.skew import end_far_waits
-from ledger.stories import newest_events, titled_history
+from ledger.stories import count_newer, newest_events, titled_history
 from ledger.tables import (
     action_events,
     actions,
@@ -167,6 +167,10 @@ HOT: dict[str, Statement] = {
     "emails of a rule today": lambda it: count_sent(it, "welcome", LATEST - HOUR, but=7),
     "lessons that members finished": lambda it: completions_of(it, [MANY]),
     "events of one kind": lambda it: newest_events(it, 25, kind=EventKind.COURSE_COMPLETED),
+    "how much is newer": lambda it: count_newer(it, MANY - 7, 100),
+    "how much of a kind is newer": lambda it: count_newer(
+        it, 7, 100, kind=EventKind.COURSE_COMPLETED
+    ),
     "what happened to a person": lambda it: titled_history(it, ANA),
     "what needs an operator": lambda it: needing_person(it, [Reason.TOO_OLD], 5),
     "members of a course": lambda it: members_of_course(it, COURSE, 50),
@@ -314,7 +318,7 @@ def fill(connection: Connection) -> None:
                 "course_id": COURSE,
                 "coworker_id": ANA + one,
             }
-            for one in range(1, 21)
+            for one in range(300, 320)  # whose lessons are not the newest
         ],
     )
     fill_reports(add, moments)

@@ -1,5 +1,6 @@
 """Operators at work, each in a real browser, with every process of ours running."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -262,3 +263,20 @@ def finish_lesson(house: House, coworker_id: int) -> None:
     member = "SELECT record_id FROM records WHERE entity = 'CourseMember' AND coworker_id = "
     [(member_id,)] = house.rows(f"{member}{coworker_id}")
     house.sandbox.post("/sandbox/finish-lesson", course_member_id=member_id)
+
+
+def test_today_says_what_is_new_and_leaves_alone_what_is_being_typed(
+    rita: Walker, house: House
+) -> None:
+    ids = {"course_id": house.sandbox.course(FINANCE), "coworker_id": house.sandbox.person("Mara")}
+    seen = rita.walk(
+        ("open", "/"),
+        ("fill", "Find a person by name, address or course", "joël"),
+        ("post", f"{house.sandbox.addresses['api']}/sandbox/enrol", json.dumps(ids)),
+        ("seeInTime", "1 new, show it"),
+        ("press", "Find"),
+        ("see", "Did Joël Núñez get"),
+        ("open", "/"),
+        ("see", "Mara"),
+    )
+    assert "new, show it" not in seen

@@ -39,7 +39,7 @@ _PARTS = {
     "name": "welcome",
     "course_id": str(COURSE_ID),
 }
-_NOT_PAGES = re.compile(r"/desk\.css|/sign-in|/welcome/.*|.*/body|/numbers/pictures/.*")
+_NOT_PAGES = re.compile(r"/desk\.css|/sign-in|/welcome/.*|.*/body|/numbers/pictures/.*|/newer")
 _PICTURE = re.compile(r'(src|srcset)="(/numbers/pictures/[^"]*)"')
 
 

@@ -28,6 +28,17 @@ const DO = {
   },
   // What happens at the service meanwhile: the browser keeps its page, and loses its session.
   loseSession: (page) => page.context().clearCookies(),
+  // Lets something happen elsewhere while the page stays open.
+  post: (page, address, sent) => page.request.post(address, { data: JSON.parse(sent) }),
+  // The clock of the page itself runs fast, half a minute at a time.
+  seeInTime: async (page, text) => {
+    for (let times = 0; times < 60; times += 1) {
+      await page.clock.fastForward(31_000);
+      const found = page.getByText(text).first();
+      if (await found.waitFor({ timeout: 400 }).then(() => true, () => false)) return;
+    }
+    throw new Error('it never appeared');
+  },
   see: (page, text) => page.getByText(text).first().waitFor(),
   seeInEmail: (page, text) => page.frameLocator('iframe').getByText(text).first().waitFor(),
   // With the keyboard alone: tab until what has these words has the focus, then press Enter.
@@ -50,6 +61,7 @@ const seen = await withBrowser(async (browser) => {
   context.setDefaultTimeout(PATIENCE_MS);
   await context.addCookies(job.cookies);
   const page = await context.newPage();
+  if (job.steps.some(([what]) => what === 'seeInTime')) await page.clock.install();
   for (const [what, ...words] of job.steps) {
     try {
       await DO[what](page, ...words);
