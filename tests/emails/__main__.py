@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from service.desk.languages import ui_languages
 from tests.emails.client_support import unlisted, unneeded
 from tests.emails.desk_pages import desk_pages
 from tests.emails.gate import NoBrowser, as_page, check_pages, run_in_browser
@@ -57,7 +58,10 @@ def check_all(languages: Sequence[str]) -> bool:
     """Check all in these languages, print what is wrong, and return whether nothing is."""
     began = time.monotonic()
     cases = [*every_case(languages), *every_report(languages)]
-    pages = [*member_pages(languages), *desk_pages()]
+    pages = list(member_pages(languages))
+    for one in ui_languages():
+        if one.code in languages:
+            pages += desk_pages(language=one.code)
     result = check_pages([*map(as_page, cases), *pages])
     wrong = [f"{one.page}, {one.view}: {one.check}: {one.detail}" for one in result.faults]
     wrong += unlisted(result.gaps)

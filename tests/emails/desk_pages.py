@@ -204,4 +204,7 @@ def _counted(browser: Browser, path: str) -> None:
 
 def _document(office: Office, browser: Browser, name: str, html: str) -> CheckedPage:
     inside = with_style(browser, html)
-    return CheckedPage(f"desk {name}", html=inside, language=office.language, direction="ltr")
+    spoken = "" if office.language == "en" else f" in {office.language}"
+    return CheckedPage(
+        f"desk {name}{spoken}", html=inside, language=office.language, direction="ltr"
+    )

@@ -1,5 +1,6 @@
 """Every translation of the operators' pages fits the text it translates."""
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -21,6 +22,7 @@ WRONG = {
 }
 
 
+@functools.cache
 def catalogue(code: str) -> Catalog:
     with (FOLDER / code / CATALOGUE).open("rb") as file:
         return read_po(file, locale=code)
@@ -32,6 +34,30 @@ def forms(said: object) -> tuple[str, ...]:
 
 def translated(code: str) -> Iterator[Message]:
     return (one for one in catalogue(code) if one.id and any(forms(one.string)))
+
+
+def test_the_collected_texts_are_those_of_the_code() -> None:
+    """If not, `make messages` collects them, and each catalogue needs what is new."""
+    with (FOLDER / "desk.pot").open("rb") as file:
+        assert difference(read_po(file), texts_of_pages()) == (set(), set())
+
+
+@pytest.mark.parametrize("code", TRANSLATED)
+def test_every_text_is_translated_and_nothing_else(code: str) -> None:
+    """If not, `make messages` adds what is new to each catalogue, and it is translated there."""
+    found = catalogue(code)
+    assert difference(found, texts_of_pages()) == (set(), set())
+    assert not found.obsolete
+    for message in found:
+        if message.id:
+            assert not message.fuzzy, message.id
+            assert all(forms(message.string)), message.id
+
+
+def difference(one: Catalog, other: Catalog) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
+    """Return the texts that only one of two catalogues has."""
+    mine, theirs = ({forms(each.id) for each in both if each.id} for both in (one, other))
+    return mine - theirs, theirs - mine
 
 
 @pytest.mark.parametrize("code", TRANSLATED)
