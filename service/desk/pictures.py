@@ -10,8 +10,8 @@ from babel.dates import format_date, format_time, get_day_names
 from schemas.text import cut_at_word, one_line
 from service.desk.charts import Shape, chart_of, drawn
 from service.desk.counting import Numbers
-from service.desk.wording import email_title
 from service.desk.languages import UiLanguage
+from service.desk.wording import email_title
 from workers.standing import CourseStanding
 
 MOST_KINDS = 5  # of emails by name; the others are together

@@ -88,9 +88,8 @@ class OperatorPages:
         self.past = PastPlayer(engine, clock)
         self.wrong_addresses = AddressLimit(clock, MOST_WRONG)
         self.wrong_names = AddressLimit(clock, MOST_WRONG)
-        self.wrong_browsers = AddressLimit(
-            clock, MOST_WRONG
-        )  # of operators who signed in there before
+        # Of operators who signed in there before.
+        self.wrong_browsers = AddressLimit(clock, MOST_WRONG)
         self.sign_ins = ProviderSignIns(settings, engine, clock)
         self.is_public = settings.public_url.startswith("https://")
         self._note_again_at = 0.0
@@ -132,10 +131,7 @@ class OperatorPages:
         return Guest(self).page("broken.html", 500)
 
     def no_such_page(self, *, is_ours: bool) -> Response:
-        """Answer for a path that does not exist; `is_ours`: it begins as paths of these pages do.
-
-        Visitors who are not signed in learn nothing of those.
-        """
+        """Answer for a path that does not exist. Strangers learn nothing of ours (`is_ours`)."""
         guest = Guest(self)
         found = self._signed_in(guest, is_use=True)
         if found is not None:

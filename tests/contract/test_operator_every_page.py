@@ -10,6 +10,7 @@ from ledger.pauses import PauseScope, begin_pause
 from ledger.tables import actions
 from schemas.actions import Mode
 from service.desk.routes import ROUTES
+from tests.builders.records import COURSE_ID
 from tests.contract.desk_rig import Desk
 from tests.contract.operator_rig import LINK_TOKEN, over
 
@@ -19,6 +20,7 @@ PLACES = {
     "action_id": "1",
     "event_id": "1",
     "pause_id": "1",
+    "course_id": str(COURSE_ID),
     "reason": "too-old",
     "name": "welcome",
     "token": LINK_TOKEN,
@@ -51,6 +53,7 @@ def test_every_page_opens(desk: Desk, tmp_path: Path) -> None:
             for one in ROUTES
             if one.method == "GET"
         ]
+        paths += [f"/numbers/pictures/{name}" for name in ("emails", "hours", "courses")]
         paths += [f"{path}?{query}" for path, several in QUERIES.items() for query in several]
         answers = {path: browser.get(path).status_code for path in paths}
         assert {path: code for path, code in answers.items() if code >= 500} == {}

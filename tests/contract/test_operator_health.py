@@ -93,7 +93,7 @@ def test_health_shows_what_waits_longest(desk: Desk, office: Office) -> None:
     seen = text_of(office.signed_in(Role.LOOK).get("/health"))
     now = f"{office.clock.now():%H:%M}"
     assert f"Oldest event that is not decided since {now}" in seen
-    assert f"Oldest email that is due and not sent due yesterday {now}" in seen
+    assert f"Oldest email or post that is due and not sent due yesterday {now}" in seen
 
 
 def test_health_counts_unproven_messages_and_reports_of_mail_providers(office: Office) -> None:
@@ -141,7 +141,8 @@ def test_the_engineer_reads_what_coursebell_status_prints(desk: Desk, office: Of
     assert len(needs) >= 2
     for line in needs:
         assert " ".join(line.split()) in seen
-    assert "Look here Sending Some emails failed or wait for you. Today lists them." in seen
+    failed = "Some emails or posts failed or wait for you. Today lists them."
+    assert f"Look here Sending {failed}" in seen
     assert "compare COURSEBELL_HOOK_SECRETS with the shared secret at Nexudus" in seen
     assert "1 Failed The mail server refused it" in seen
     other = text_of(office.signed_in(Role.OPERATE, "Mina Park").get("/health"))

@@ -14,7 +14,11 @@ BANNED = re.compile(
     re.IGNORECASE,
 )
 OF_ENGINEERS = {"event:show"}
-NO_PAGES = {"frame:style", "preview:body", "message:body", "reports:body"}  # emails
+NO_PAGES = {
+    *("preview:body", "message:body", "reports:body"),  # emails
+    *("frame:style", "frame:script", "numbers:picture", "today:count_newer"),
+    *("provider:begin", "provider:answer"),  # they lead on
+}
 
 
 def said(html: str) -> str:

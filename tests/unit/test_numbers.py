@@ -1,6 +1,6 @@
 """Numbers by day and hour of a zone, and how a week begins in a language."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 from babel import Locale
@@ -12,18 +12,21 @@ from service.desk.pictures import week_of
 LISBON, KATHMANDU = ZoneInfo("Europe/Lisbon"), ZoneInfo("Asia/Kathmandu")
 
 
-def quarter(*when: int, number: int = 1, what: str | None = None) -> QuarterCount:
-    return QuarterCount(datetime(*when, tzinfo=UTC), number, what)  # type: ignore[misc] - parts of a time
+def quarter(
+    *day: int, at: tuple[int, int] = (0, 0), number: int = 1, what: str | None = None
+) -> QuarterCount:
+    begins = datetime.combine(date(*day), time(*at), UTC)
+    return QuarterCount(begins, number, what)
 
 
 def test_a_day_is_one_of_the_space_also_where_its_clock_is_changed() -> None:
     days = (date(2026, 3, 28), date(2026, 3, 29), date(2026, 3, 30))
     found = by_day(
         [
-            quarter(2026, 3, 28, 23, 45, what="welcome"),
-            quarter(2026, 3, 29, 0, 0, number=2, what="welcome"),
-            quarter(2026, 3, 29, 23, 0, number=4, what="welcome"),  # midnight of summer time
-            quarter(2026, 3, 29, 12, 0, number=9),
+            quarter(2026, 3, 28, at=(23, 45), what="welcome"),
+            quarter(2026, 3, 29, at=(0, 0), number=2, what="welcome"),
+            quarter(2026, 3, 29, at=(23, 0), number=4, what="welcome"),  # midnight of summer time
+            quarter(2026, 3, 29, at=(12, 0), number=9),
         ],
         days,
         LISBON,
@@ -34,9 +37,9 @@ def test_a_day_is_one_of_the_space_also_where_its_clock_is_changed() -> None:
 
 def test_an_hour_is_one_of_the_clock_on_the_wall() -> None:
     monday, sunday = 0, 6
-    before, after = quarter(2026, 3, 22, 9), quarter(2026, 3, 29, 8, number=3)
+    before, after = quarter(2026, 3, 22, at=(9, 0)), quarter(2026, 3, 29, at=(8, 0), number=3)
     assert by_hour([before, after], LISBON) == {(sunday, 9): 4}
-    assert by_hour([quarter(2026, 3, 22, 18, 15)], KATHMANDU) == {(monday, 0): 1}
+    assert by_hour([quarter(2026, 3, 22, at=(18, 15))], KATHMANDU) == {(monday, 0): 1}
 
 
 def test_a_week_begins_as_the_language_of_the_operator_has_it() -> None:
