@@ -7,7 +7,7 @@ from ledger.decisions import RuleTrace
 from ledger.open_lookups import OpenLookup
 from ledger.retention import ATTEMPTS, COPIES, DECISIONS
 from ledger.stories import ActionView, TitledEvent
-from schemas.actions import OPEN_ACTIONS, ActionState, LookupState, Mode
+from schemas.actions import OPEN_ACTIONS, ActionState, LookupState, Mode, is_to_person
 from schemas.choices import ALL, NOTICES, REPORT, SNOOZE, WEEKLY, Choices
 from schemas.entity import Entity
 from schemas.events import EventKind
@@ -132,7 +132,9 @@ def answer(one: PersonHistory) -> str:
     action = main_action(own)
     if action is None:
         number = len(last.event.actions)
-        messages = "1 message" if number == 1 else f"{number} messages"
+        are_emails = all(is_to_person(each.audience) for each in last.event.actions)
+        noun = "email" if are_emails else "message"
+        messages = f"{number} {noun}{'' if number == 1 else 's'}"
         return f"{what} No email to them was planned, but {messages} to others."
     others = (each for each in own if each != action)
     waiting = [each for each in others if each.state in OPEN_ACTIONS]
