@@ -135,7 +135,7 @@ def test_a_group_of_thousands_is_listed_and_dropped(desk: Desk, office: Office) 
     few = {path: statements(office, browser, path) for path in ("/held", OLD)}
     copies(desk, 4500)
     assert {path: statements(office, browser, path) for path in few} == few
-    assert "These are the first 50 of 4501." in text_of(browser.get(OLD))
+    assert "These are the first 50 of 4,501." in text_of(browser.get(OLD))
     confirm(browser, ask(browser, OLD, "drop-all"))
     assert "4,501 are dropped." in text_of(browser.get("/held"))
     assert {state for state, _ in desk.space.outcomes()} == {"skipped"}
