@@ -80,6 +80,7 @@ class Pause:
         return False
 
 
+MOST_AT_ONCE = 2_000  # emails, so that workers and the receiver wait only shortly
 _OPEN = select(pauses).where(OPEN_PAUSES).order_by(pauses.c.id)
 
 
@@ -126,14 +127,12 @@ def held_by(
 
     At most so many, those planned first, if `most` is given.
     """
-    remaining = [one for one in open_pauses(connection) if one not in ended]
-    return list(connection.scalars(_held(ended, remaining).limit(most)))
+    return list(connection.scalars(_held(ended, _others(connection, ended)).limit(most)))
 
 
 def kinds_held_by(connection: Connection, ended: Collection[Pause]) -> dict[str, int]:
     """Return how many actions of each kind `held_by` returns."""
-    remaining = [one for one in open_pauses(connection) if one not in ended]
-    found = _held(ended, remaining).order_by(None).subquery()
+    found = _held(ended, _others(connection, ended)).order_by(None).subquery()
     kinds = select(actions.c.kind, func.count()).join(found, actions.c.id == found.c.id)
     return dict[str, int](connection.execute(kinds.group_by(actions.c.kind)).all())
 
@@ -154,24 +153,32 @@ def open_by_rule_and_course(connection: Connection) -> dict[tuple[str, int], int
 
 
 def end_pauses(
-    connection: Connection, ended: Collection[Pause], who: str, now: datetime
+    connection: Connection,
+    ended: Collection[Pause],
+    who: str,
+    now: datetime,
+    *,
+    most: int | None = None,
 ) -> list[int]:
     """End these pauses and log it; return the ids of the emails that no pause holds any more.
 
     These wait again, due as before, and are checked again, as are the reports that waited for the
-    end. The caller holds `ledger.engine.lock_decisions`.
+    end. With `most`, at most so many do, those planned first: as long as others may be left, the
+    pauses are over but open, and workers end them with `end_due_pauses`. The caller holds
+    `ledger.engine.lock_decisions`.
     """
     freed_reports = reports_held_by(connection, ended)
-    ids = [one.pause_id for one in ended]
+    # Locked in the order of ids, so that concurrent decisions never deadlock.
+    wanted = _held(ended, _others(connection, ended)).limit(most).with_for_update()
+    freed = list(connection.scalars(wanted))
+    is_whole = most is None or len(freed) < most
+    ends = {"ended_at": now, "ended_by": who[:64]} if is_whole else {"until": now}
     stopped = connection.scalars(
         update(pauses)
-        .where(OPEN_PAUSES, pauses.c.id.in_(ids))
-        .values(ended_at=now, ended_by=who[:64])
+        .where(OPEN_PAUSES, pauses.c.id.in_([one.pause_id for one in ended]))
+        .values(**ends)
         .returning(pauses.c.id)
     ).all()
-    # Locked in the order of ids, so that concurrent decisions never deadlock.
-    wanted = _held(ended, open_pauses(connection)).with_for_update()
-    freed = list(connection.scalars(wanted))
     for some in chunks(freed):
         connection.execute(
             update(actions)
@@ -210,7 +217,7 @@ def keep_held(
 
 def reports_held_by(connection: Connection, ended: Collection[Pause]) -> list[int]:
     """Return the ids of waiting reports that no pause would hold any more if these had ended."""
-    remaining = [one for one in open_pauses(connection) if one not in ended]
+    remaining = _others(connection, ended)
     waiting = connection.execute(
         select(reports.c.id, reports.c.name, reports.c.coworker_id)
         .where(
@@ -262,16 +269,26 @@ def note_digest(connection: Connection, name: str, now: datetime) -> None:
 
 
 def end_due_pauses(connection: Connection, now: datetime) -> int:
-    """End the pauses whose end has come; return how many. The caller holds `lock_decisions`."""
+    """End the pauses whose end has come, or free some of what they held; return how many ended.
+
+    Call it in further transactions while `is_pause_due`. The caller holds `lock_decisions`.
+    """
     due = [one for one in open_pauses(connection) if one.is_over(now)]
-    if due:
-        end_pauses(connection, due, AUTOMATIC, now)
-    return len(due)
+    if not due:
+        return 0
+    end_pauses(connection, due, AUTOMATIC, now, most=MOST_AT_ONCE)
+    return len(due) - sum(one.is_over(now) for one in open_pauses(connection))
 
 
 def is_pause_due(connection: Connection, now: datetime) -> bool:
     """Return whether the end of a pause has come."""
     return any(one.is_over(now) for one in open_pauses(connection))
+
+
+def _others(connection: Connection, ended: Collection[Pause]) -> list[Pause]:
+    """Return the open pauses apart from these."""
+    ids = {one.pause_id for one in ended}
+    return [one for one in open_pauses(connection) if one.pause_id not in ids]
 
 
 def _held(ended: Collection[Pause], remaining: Collection[Pause]) -> Select[Any]:

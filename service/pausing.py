@@ -10,6 +10,7 @@ from ledger.engine import Connection, Engine, lock_decisions, writing
 from ledger.interventions import release_held, skip_held
 from ledger.outbox import read_actions
 from ledger.pauses import (
+    MOST_AT_ONCE,
     Pause,
     PauseScope,
     begin_pause,
@@ -138,14 +139,26 @@ def expected_after(
 def end(
     engine: Engine, ended: Sequence[Pause], who: str, now: datetime, *, drops: bool
 ) -> tuple[list[int], list[int]]:
-    """End the pauses; return the emails that wait again, and those that were skipped."""
-    with writing(engine) as connection:
-        lock_decisions(connection)
-        skipped: list[int] = []
-        if drops:
-            skipped = skip_held(connection, held_by(connection, ended), who, now)
-            skip_reports(connection, reports_held_by(connection, ended), now)
-        return end_pauses(connection, ended, who, now), skipped
+    """End the pauses; return the emails that wait again, and those that were skipped.
+
+    Each transaction decides about some emails. If the process is killed between two, the pauses
+    are still open, or over and ended by workers.
+    """
+    freed: list[int] = []
+    skipped: list[int] = []
+    while True:
+        with writing(engine) as connection:
+            lock_decisions(connection)
+            if drops:
+                some = held_by(connection, ended, most=MOST_AT_ONCE)
+                skipped += skip_held(connection, some, who, now)
+                if len(some) == MOST_AT_ONCE:
+                    continue
+                skip_reports(connection, reports_held_by(connection, ended), now)
+            some = end_pauses(connection, ended, who, now, most=MOST_AT_ONCE)
+            freed += some
+            if len(some) < MOST_AT_ONCE:
+                return freed, skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,40 +179,106 @@ class Reviewed:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """How many of the emails that waited are sent if still right, stay held, and were skipped."""
+    """How many of the emails that waited are sent if still right, stay held, and were skipped.
+
+    Without `is_whole` the pause is still open, and others wait that were not decided about.
+    """
 
     sent: int
     kept: int
     dropped: int
+    is_whole: bool = True
 
 
-def end_reviewed(  # noqa: PLR0913, PLR0917 - which pause, what of it, by whom and when
-    engine: Engine, setup: SendSetup, ended: Pause, reviewed: Reviewed, who: str, now: datetime
+def end_reviewed(  # noqa: PLR0913 - which pause, what of it, by whom and when
+    engine: Engine,
+    setup: SendSetup,
+    ended: Pause,
+    reviewed: Reviewed,
+    *,
+    who: str,
+    now: datetime,
+    most: int = 20_000,
 ) -> Resumed | None:
-    """End a pause as reviewed, in one transaction; None if it is not open any more."""
+    """End a pause as reviewed; None if it is not open any more.
+
+    Of many emails that are not sent, each transaction decides about some, and one call about `most`
+    in all, which takes a few seconds. If the process is killed between two, the pause is open.
+    """
+    done = 0
+    while not reviewed.sends_rest:
+        with writing(engine) as connection:
+            lock_decisions(connection)
+            number = _decide_some(connection, ended, reviewed, who, now)
+        done += number
+        if number < MOST_AT_ONCE:
+            break
+        if done >= most:
+            return _and_before(Resumed(0, 0, 0, is_whole=False), done, drops=reviewed.drops)
     with writing(engine) as connection:
         lock_decisions(connection)
-        if ended not in open_pauses(connection):
-            return None
-        waited = Waited.of(connection, [ended])
-        emails = set(waited.emails)
-        ticked = emails & reviewed.ticked & reviewed.shown
-        rest = emails - reviewed.shown if reviewed.sends_rest else set()
-        others = emails - ticked - rest
-        if not reviewed.sends_reports:
-            skip_reports(connection, waited.reports, now)
-        if sending_of(connection).mode is Mode.SENDING:
-            release_held(connection, ticked, who, now)
-        over: set[int] = set()
-        if reviewed.drops:
-            skip_held(connection, others, who, now)
-        else:
-            # These are skipped with their own reason as soon as they are checked again.
-            over = _over(connection, setup, ended, others & reviewed.shown, now)
-            keep_held(connection, others - over, who, now)
-        end_pauses(connection, [ended], who, now)
-        dropped = len(others) if reviewed.drops else len(over)
-        return Resumed(len(ticked | rest), len(others) - dropped, dropped)
+        found = _end_as_reviewed(connection, setup, ended, reviewed, who, now)
+    return None if found is None else _and_before(found, done, drops=reviewed.drops)
+
+
+def _and_before(found: Resumed, done: int, *, drops: bool) -> Resumed:
+    """Add the emails that were kept or dropped in transactions before."""
+    if drops:
+        return replace(found, dropped=found.dropped + done)
+    return replace(found, kept=found.kept + done)
+
+
+def _end_as_reviewed(  # noqa: PLR0913, PLR0917 - same
+    connection: Connection,
+    setup: SendSetup,
+    ended: Pause,
+    reviewed: Reviewed,
+    who: str,
+    now: datetime,
+) -> Resumed | None:
+    if not _is_open(connection, ended):
+        return None
+    waited = Waited.of(connection, [ended])
+    emails = set(waited.emails)
+    ticked = emails & reviewed.ticked & reviewed.shown
+    rest = emails - reviewed.shown if reviewed.sends_rest else set()
+    others = emails - ticked - rest
+    if not reviewed.sends_reports:
+        skip_reports(connection, waited.reports, now)
+    if sending_of(connection).mode is Mode.SENDING:
+        release_held(connection, ticked, who, now)
+    over: set[int] = set()
+    if reviewed.drops:
+        skip_held(connection, others, who, now)
+    else:
+        # These are skipped with their own reason as soon as they are checked again.
+        over = _over(connection, setup, ended, others & reviewed.shown, now)
+        keep_held(connection, others - over, who, now)
+    end_pauses(connection, [ended], who, now, most=MOST_AT_ONCE)
+    dropped = len(others) if reviewed.drops else len(over)
+    return Resumed(len(ticked | rest), len(others) - dropped, dropped)
+
+
+def _is_open(connection: Connection, pause: Pause) -> bool:
+    return any(one.pause_id == pause.pause_id for one in open_pauses(connection))
+
+
+def _decide_some(
+    connection: Connection, ended: Pause, reviewed: Reviewed, who: str, now: datetime
+) -> int:
+    """Keep or drop the first of the emails that were not shown, if there are many; return how many.
+
+    The pause stays open meanwhile, so it also holds what is planned now.
+    """
+    if not _is_open(connection, ended):
+        return 0
+    most = MOST_AT_ONCE + len(reviewed.shown)
+    some = [one for one in held_by(connection, [ended], most=most) if one not in reviewed.shown]
+    some = some[:MOST_AT_ONCE]
+    if len(some) < MOST_AT_ONCE:
+        return 0
+    decide = skip_held if reviewed.drops else keep_held
+    return len(decide(connection, some, who, now))
 
 
 def _over(

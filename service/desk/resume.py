@@ -11,7 +11,7 @@ from ledger.queries import EmailView, emails_of, events_per_email
 from service.desk.pause import scope_words
 from service.desk.visit import Visit, id_in
 from service.desk.wording import Shown, about_words, explained, number_words
-from service.pausing import Reviewed, end_reviewed, expected_after
+from service.pausing import Resumed, Reviewed, end_reviewed, expected_after
 from service.sending_outcomes import part_of
 from workers.deliver.forecast import Expected
 
@@ -74,22 +74,30 @@ def resume(visit: Visit, pause_id: int) -> Response:
     if pause is not None:
         setup = visit.pages.rules.setup()
         done = end_reviewed(
-            visit.pages.engine, setup, pause, reviewed, visit.operator.name, visit.now
+            visit.pages.engine, setup, pause, reviewed, who=visit.operator.name, now=visit.now
         )
     if done is None:
         return visit.see_other("/", visit.language.say("It was resumed already."))
     visit.pages.wake()
+    of_emails = _counted(visit, done)
+    if not done.is_whole:
+        notice = visit.language.say("Not resumed yet: {parts}. Press again for the others.")
+        return visit.see_other(f"/resume/{pause_id}", notice.format(parts=of_emails))
+    notice = visit.language.say("Resumed.")
+    if of_emails:
+        notice += " " + visit.language.say("Of what waited, {parts}.").format(parts=of_emails)
+    return visit.see_other("/", notice)
+
+
+def _counted(visit: Visit, done: Resumed) -> str:
+    """Return in words what became of the emails that waited."""
     say_n = visit.language.say_n
     parts = (
         (done.sent, say_n("{number} will be sent", "{number} will be sent", done.sent)),
         (done.kept, say_n("{number} stays held", "{number} stay held", done.kept)),
         (done.dropped, say_n("{number} is dropped", "{number} are dropped", done.dropped)),
     )
-    of_emails = ", ".join(text for number, text in parts if number)
-    notice = visit.language.say("Resumed.")
-    if of_emails:
-        notice += " " + visit.language.say("Of what waited, {parts}.").format(parts=of_emails)
-    return visit.see_other("/", notice)
+    return ", ".join(text for number, text in parts if number)
 
 
 def _open(connection: Connection, pause_id: int) -> Pause | None:

@@ -223,7 +223,34 @@ def test_a_pause_that_was_resumed_meanwhile_is_not_resumed_twice(
     nothing = frozenset[int]()
     setup = make_send_setup(office.web.settings)
     of_all = Reviewed(nothing, nothing, sends_rest=True, sends_reports=True, drops=False)
-    given = (office.engine, setup, begun, of_all, "Rita", office.clock.now())
-    assert end_reviewed(*given) == Resumed(1, 0, 0)
+    given = (office.engine, setup, begun, of_all)
+    now = office.clock.now()
+    assert end_reviewed(*given, who="Rita", now=now) == Resumed(1, 0, 0)
     hold(desk, 2, reason="paused")
-    assert end_reviewed(*given) is None
+    assert end_reviewed(*given, who="Rita", now=now) is None
+
+
+@pytest.mark.parametrize("drops", [False, True])
+def test_thousands_are_kept_or_dropped_some_at_a_time_until_all_are(
+    desk: Desk, office: Office, *, drops: bool
+) -> None:
+    begun, _ = begin(office.engine, PauseWish(PauseScope.ALL, None), "Rita", office.clock.now())
+    hold(desk, 1, reason="paused")
+    copies(desk, 4_100)
+    setup = make_send_setup(office.web.settings)
+    one = frozenset({1})
+    reviewed = Reviewed(one, one, sends_rest=False, sends_reports=True, drops=drops)
+
+    def press() -> Resumed | None:
+        now = office.clock.now()
+        return end_reviewed(office.engine, setup, begun, reviewed, who="Rita", now=now, most=2_000)
+
+    def of(number: int, sent: int = 0, *, is_whole: bool = False) -> Resumed:
+        return Resumed(sent, *((0, number) if drops else (number, 0)), is_whole=is_whole)
+
+    assert [press() for _ in range(4)] == [of(2_000), of(2_000), of(100, 1, is_whole=True), None]
+    with reading(office.engine) as connection:
+        log = [one for one in decisions(connection) if one.what in {"hold", "skip"}]
+        states = connection.scalars(select(actions.c.state).where(actions.c.id > 1)).all()
+    assert [len(one.detail["action_ids"]) for one in log] == [2_000, 2_000, 100]
+    assert set(states) == {"skipped" if drops else "held"}

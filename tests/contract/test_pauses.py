@@ -123,6 +123,31 @@ def test_a_pause_ends_by_itself_when_its_time_comes(space: Space) -> None:
 
 
 @pytest.mark.engines(*BOTH)
+def test_of_many_that_a_pause_held_workers_free_those_that_a_resume_left(space: Space) -> None:
+    made = pause(space)
+    for number in range(1, 6):
+        space.enrol(number)
+    space.work()
+    with writing(space.engine) as connection:
+        lock_decisions(connection)
+        freed = end_pauses(connection, [made], "Rita", space.clock.now(), most=2)
+    assert len(freed) == 2
+    space.enrol(6)
+    space.work()
+    assert sorted(space.outcomes()) == [SENT] * 3 + [PAUSED] * 3
+    sweep(space.delivery)
+    space.work()
+    assert set(space.outcomes()) == {SENT}
+    with reading(space.engine) as connection:
+        assert open_pauses(connection) == []
+        log = [one for one in decisions(connection) if one.what == "resume"]
+    assert [(one.who, len(one.detail["action_ids"])) for one in log] == [
+        ("Rita", 2),
+        ("coursebell", 3),
+    ]
+
+
+@pytest.mark.engines(*BOTH)
 def test_a_pause_that_begins_while_a_worker_reads_its_records_holds_the_email(
     space: Space,
 ) -> None:

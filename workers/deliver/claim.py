@@ -126,13 +126,19 @@ def sweep(tools: DeliveryTools) -> int:
 
 
 def _end_pauses(tools: DeliveryTools, now: datetime) -> int:
-    """End the pauses whose end has come; return how many. Writes only if there are any."""
-    with reading(tools.engine) as connection:
-        if not is_pause_due(connection, now):
-            return 0
-    with writing(tools.engine) as connection:
-        lock_decisions(connection)
-        return end_due_pauses(connection, now)
+    """End the pauses whose end has come; return how many. Writes only if there are any.
+
+    What they held is freed some at a time; what is left after a while, at the next call.
+    """
+    ended, give_up_at = 0, tools.clock.monotonic() + BATCH_S
+    while tools.clock.monotonic() < give_up_at:
+        with reading(tools.engine) as connection:
+            if not is_pause_due(connection, now):
+                break
+        with writing(tools.engine) as connection:
+            lock_decisions(connection)
+            ended += end_due_pauses(connection, now)
+    return ended
 
 
 def _one(tools: DeliveryTools, lend: Lend, claimed: ClaimedAction) -> None:
