@@ -80,6 +80,8 @@ _PAGES = {
     "page script": "/desk.js",
     "page of what is newer": "/newer",
 }
+# They lead to another server and back, and read nothing but one account.
+_OF_PROVIDERS = {"/sign-in/provider", "/sign-in/answer"}
 _OBSERVING = {
     "page Start, while observing": "/start",
     "page Start, before sending": "/start/sending",
@@ -97,7 +99,7 @@ _ROUTED = Map([Rule(one.path, endpoint=one.path) for one in _GETS]).bind("")
 def unmeasured() -> set[str]:
     """Return the paths of pages that nothing here measures."""
     found = {_route_of(path) for path in (*_PAGES.values(), *_OBSERVING.values())}
-    return {one.path for one in _GETS} - found
+    return {one.path for one in _GETS} - found - _OF_PROVIDERS
 
 
 def _route_of(path: str) -> str | None:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 from ledger.engine import chunks
 from ledger.enrolments import active_enrolments
 from ledger.events import known_events
-from ledger.tables import UNFINISHED_ACTIONS, actions, events, reports
+from ledger.tables import UNDECIDED_ACTIONS, UNFINISHED_ACTIONS, actions, events, reports
 from schemas.actions import ActionState
 from schemas.events import EventKind, course_completed_key
 from schemas.reasons import Reason
@@ -72,10 +72,11 @@ def held_since(connection: Connection, kind: str, reason: Reason, since: datetim
     by_person = (
         select(actions.c.coworker_id, number.label("number"))
         .where(
-            actions.c.planned_at >= since,
-            actions.c.kind == kind,
+            UNDECIDED_ACTIONS,
             actions.c.state == ActionState.HELD,
             actions.c.reason == reason,
+            actions.c.planned_at >= since,
+            actions.c.kind == kind,
             actions.c.audience.is_(None),
         )
         .group_by(actions.c.coworker_id)

@@ -15,7 +15,7 @@ from ledger.pauses import PauseScope
 from ledger.tables import actions, gaps
 from schemas.actions import Mode
 from schemas.roles import Role
-from service.pausing import PauseWish, Resumed, Reviewed, begin, end_reviewed
+from service.pausing import PauseWish, Resumed, Reviewed, begin, end, end_reviewed
 from tests.contract.desk_rig import Desk
 from tests.contract.ledger_rig import on_both_engines
 from tests.contract.operator_rig import Browser, Office, hidden_fields, over
@@ -254,3 +254,16 @@ def test_thousands_are_kept_or_dropped_some_at_a_time_until_all_are(
         states = connection.scalars(select(actions.c.state).where(actions.c.id > 1)).all()
     assert [len(one.detail["action_ids"]) for one in log] == [2_000, 2_000, 100]
     assert set(states) == {"skipped" if drops else "held"}
+
+
+def test_a_resume_frees_all_of_thousands_some_at_a_time(desk: Desk, office: Office) -> None:
+    now = office.clock.now()
+    begun, _ = begin(office.engine, PauseWish(PauseScope.ALL, None), "Rita", now)
+    hold(desk, 1, reason="paused")
+    copies(desk, 2_100)
+    freed, skipped = end(office.engine, [begun], "Rita", now, drops=False)
+    assert (len(freed), skipped) == (2_101, [])
+    with reading(office.engine) as connection:
+        assert set(connection.scalars(select(actions.c.state))) == {"waiting"}
+        log = [one for one in decisions(connection) if one.what == "resume"]
+    assert [len(one.detail["action_ids"]) for one in log] == [2_000, 101]

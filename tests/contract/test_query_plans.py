@@ -62,6 +62,7 @@ from ledger.report_queries import (
     changes_of_course,
     count_events,
     done_by_template,
+    held_since,
     quiet_members,
     skipped_by_reason,
     waiting_by_kind,
@@ -186,6 +187,9 @@ HOT: dict[str, Statement] = {
     "try the mail server now": lambda it: retry_outages_now(it, NOW),
     "what a person may have to look at": undecided,
     "how many are held": held_by_reason,
+    "how many are held lately, and for whom": lambda it: held_since(
+        it, "email", Reason.OBSERVE, NOW
+    ),
     "what is known of records": lambda it: known_among(it, DONE, [7, 8]),
     "the records below others": lambda it: ids_below(it, DONE, "course_member_id", [7, 8]),
     "the events of these keys": lambda it: events_by_key(it, ["one", "two"]),
