@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from schemas.settings import Settings
 from schemas.text import one_line
-from service.desk.languages import ui_languages
+from service.desk.languages import isolated, ui_languages
 from service.desk.routes import ROUTES
 from service.desk.shown_text import shown_text
 from service.desk.sign_in_flow import provider_name
@@ -58,6 +58,7 @@ class DeskFrame:
         self.style, self.script = _STYLE.read_bytes(), _SCRIPT.read_bytes()
         self._environment.globals |= {
             "space": one_line(settings.space_name) or "Coursebell",
+            "isolated": isolated,
             "provider": provider_name(settings),
             "passwords": settings.passwords,
             "style_path": f"/desk.css?v={_digest(self.style)}",

@@ -9,6 +9,7 @@ from decimal import Decimal
 from functools import lru_cache
 from gettext import NullTranslations
 from pathlib import Path
+from unicodedata import bidirectional
 from zoneinfo import ZoneInfo
 
 from babel import Locale, negotiate_locale
@@ -24,6 +25,30 @@ LANGUAGE = "coursebell_language"  # the cookie with the code of the language tha
 _LOCALES = {"en": "en_GB", "de": "de", "es": "es", "fr": "fr"}
 _DAYS = {"de": "EEE d. MMM"}  # how a day without its year is written, where not as in English
 _LONGEST_HEADER = 200
+_ISOLATE, _POP = "\u2068", "\u2069"  # first strong isolate, pop directional isolate
+_RIGHT_TO_LEFT = frozenset({"R", "AL"})
+
+
+class Sentence(str):
+    """A text with places, in which names may be written in another direction."""
+
+    __slots__ = ()
+
+    def format(self, *values: object, **named: object) -> str:
+        """Fill the places in; each name is isolated, see `isolated`."""
+        given = {name: isolated(value) for name, value in named.items()}
+        return str.format(self, *map(isolated, values), **given)
+
+
+def isolated(value: object) -> object:
+    """Return a name so that what stands beside it keeps its place.
+
+    A name that is written from right to left would take a bracket, a number or a full stop after
+    it to its other side. Anything else is returned as it is.
+    """
+    if isinstance(value, str) and any(bidirectional(one) in _RIGHT_TO_LEFT for one in value):
+        return f"{_ISOLATE}{value}{_POP}"
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +61,7 @@ class UiLanguage:
 
     def say(self, text: str) -> str:
         """Return the translation of a text, or the text itself if there is none."""
-        return self.translations.gettext(text)
+        return Sentence(self.translations.gettext(text))
 
     def say_n(self, one: str, several: str, number: int) -> str:
         """Return the translation of a text about so many things, with the number in it."""

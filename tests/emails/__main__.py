@@ -13,7 +13,7 @@ from pathlib import Path
 
 from service.desk.languages import ui_languages
 from tests.emails.client_support import unlisted, unneeded
-from tests.emails.desk_pages import desk_pages
+from tests.emails.desk_pages import desk_pages, right_to_left_pages
 from tests.emails.gate import NoBrowser, as_page, check_pages, run_in_browser
 from tests.emails.member_pages import member_pages
 from tests.emails.people import ORDINARY, PEOPLE, EmailCase, email_case, every_case
@@ -58,7 +58,7 @@ def check_all(languages: Sequence[str]) -> bool:
     """Check all in these languages, print what is wrong, and return whether nothing is."""
     began = time.monotonic()
     cases = [*every_case(languages), *every_report(languages)]
-    pages = list(member_pages(languages))
+    pages = [*member_pages(languages), *right_to_left_pages()]
     for one in ui_languages():
         if one.code in languages:
             pages += desk_pages(language=one.code)

@@ -17,17 +17,21 @@ from ledger.pauses import PauseScope, begin_pause
 from ledger.people import accept_person
 from ledger.tables import actions
 from schemas.actions import Mode
+from schemas.entity import Entity
 from schemas.roles import Role
 from service.desk.routes import ROUTES
-from tests.builders.records import COURSE_ID
+from tests.builders.records import COURSE_ID, course, lesson
 from tests.contract.operator_rig import Browser, Office, hidden_fields, opened_in
 from tests.contract.source_rig import HandClock
-from tests.contract.study_rig import HASH_KEY, Space, coworker, rules_of
+from tests.contract.study_rig import HASH_KEY, LESSONS, Space, coworker, rules_of
 from tests.e2e.house import RULES
 from tests.emails.gate import CheckedPage
 from tests.servers.ready_ledgers import quick_engine, sqlite_copy
 
 _LONG = "Wolfeschlegelsteinhausenbergerdorff \N{HEBREW LETTER NUN}\N{HEBREW LETTER VAV}"
+_HEBREW = "\N{HEBREW LETTER NUN}\N{HEBREW LETTER VAV}\N{HEBREW LETTER AYIN}\N{HEBREW LETTER HE}"
+_ARABIC = "\N{ARABIC LETTER LAM}\N{ARABIC LETTER YEH}\N{ARABIC LETTER LAM} (2)"
+_COURSE = "\N{ARABIC LETTER KHAH}\N{ARABIC LETTER TAH}: 1"
 _STYLE = re.compile(r'<link rel="stylesheet"[^>]*>')
 # What stands for the parts of paths; each exists in the ledger of `_happened`.
 _PARTS = {
@@ -59,6 +63,37 @@ def desk_pages(
     wanted = {f"desk {name}" for name in only}
     assert wanted <= {one.name for one in found}
     return [one for one in found if not wanted or one.name in wanted]
+
+
+def right_to_left_pages(only: Collection[str] = ()) -> list[CheckedPage]:
+    """Return every page where all names and titles are written from right to left.
+
+    `only` are the paths of some.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        url = sqlite_copy(folder / "ledger.db")
+        rules = rules_of(RULES.read_text(encoding="utf-8"))
+        space = Space(quick_engine(url), rules, HandClock(SYSTEM_CLOCK.now()))
+        space.source.have(Entity.COURSE, course(title=_COURSE, host_name=_ARABIC))
+        for number in LESSONS:
+            space.source.have(Entity.LESSON, lesson(number, title=f"{_HEBREW} {number}"))
+        _happened(space)
+        with writing(space.engine) as connection:
+            for number in range(1, 7):
+                person = coworker(number, full_name=_HEBREW if number % 2 else _ARABIC)
+                accept_person(connection, person, space.clock.now())
+        given = {"COURSEBELL_SECRET_KEY": HASH_KEY, "COURSEBELL_RULES": str(RULES)}
+        given["COURSEBELL_SPACE_NAME"] = _ARABIC
+        assert isinstance(space.clock, HandClock)
+        with opened_in("en", None, folder, url, space.clock, **given) as office:
+            browser = office.signed_in(name=_HEBREW)
+            _counted(browser, "/numbers")
+            paths = only or (*_paths(), "/people?q=person2", "/people/2", "/messages/5")
+            shown = [one for one in paths if browser.get(one).status_code == HTTPStatus.OK]
+            found = [_page(office, browser, one, "right to left") for one in shown]
+        space.engine.dispose()
+    return found
 
 
 class _Visitor(NamedTuple):

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { caniemail, getAllFeatures, rawData } from 'caniemail';
 import { job, openTab, withBrowser } from './browser.mjs';
 import { inspectPage } from './inspect-page.mjs';
+import { tryPage } from './try-page.mjs';
 
 const AXE = createRequire(import.meta.url)('axe-core').source;
 const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22a', 'wcag22aa'];
@@ -112,6 +113,7 @@ async function check(browser, page) {
   else await tab.setContent(page.html, { waitUntil: 'load' });
   await tab.evaluate(AXE);
   for (const view of page.is_email ? EMAIL_VIEWS : PAGE_VIEWS) await look(tab, page, view);
+  if (!page.is_email) faults.push(...(await tryPage(tab, page)));
   await tab.context().close();
   if (page.is_email) lookUp(page);
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.emails.client_support import LACKING, PARTLY, unlisted, unneeded
-from tests.emails.desk_pages import desk_pages
+from tests.emails.desk_pages import desk_pages, right_to_left_pages
 from tests.emails.gate import (
     CheckedPage,
     GateResult,
@@ -31,7 +31,16 @@ from workers.languages import ENGLISH, language_codes
 # The sample takes a quarter of a minute on two quiet cores.
 pytestmark = pytest.mark.timeout(600)
 FULLEST = "lesson-finished"  # has a list, a bar, a button and the names of all that is named
-DESK_SAMPLE = {"/", "/people/1", "/messages/4", "/messages/6/again", "wrong password"}
+DESK_SAMPLE = {
+    "/",
+    "/people/1",
+    "/messages/4",
+    "/messages/6/again",
+    "/pause",
+    "wrong password",
+}
+NAMES_SAMPLE = ("/people/1", "/messages/1/again")
+HEBREW = "\N{HEBREW LETTER NUN}\N{HEBREW LETTER VAV}"
 PAGE_LANGUAGES = ("de", "ar")  # German has the longest words, Arabic runs from right to left
 
 
@@ -49,7 +58,11 @@ def sample_cases() -> tuple[EmailCase, ...]:
 
 @functools.cache
 def sample_pages() -> tuple[CheckedPage, ...]:
-    return (*member_pages(PAGE_LANGUAGES), *desk_pages(DESK_SAMPLE))
+    return (
+        *member_pages(PAGE_LANGUAGES),
+        *desk_pages(DESK_SAMPLE),
+        *right_to_left_pages(NAMES_SAMPLE),
+    )
 
 
 def _styled(style: str) -> Callable[[str], str]:
@@ -113,6 +126,31 @@ GOOD_PAGE = """<!doctype html><html lang="en" dir="ltr"><head><title>Choices</ti
 <body><main><h1>Choices</h1><p>Which emails do you want?</p></main></body></html>"""
 
 
+# What the gate must find in a page that is used in other ways, and what is added to the page.
+MISUSED: dict[str, tuple[str, str]] = {
+    "only a colour": ("forced-colours", '<p style="background:#FCEED2">Paused</p>'),
+    "a line without room": (
+        "cut-off",
+        '<p style="width:250px;overflow:auto;white-space:nowrap">A line as wide as it may be</p>',
+    ),
+    "a width that only a zoomed page has": (
+        "sideways-scroll",
+        '<style>@media (width:640px) {.wide {width:700px}}</style><p class="wide">Zoomed</p>',
+    ),
+    "no ring around the focus": ("keyboard", '<a href="#a" style="outline:0">A link</a>'),
+    "a button that is left out": ("keyboard", '<button tabindex="-1">Save</button>'),
+    "another order": ("keyboard", '<button>One</button><button tabindex="1">Two</button>'),
+    "a name that moves a number": ("direction-mixed", f"<p>To {HEBREW} (2) today</p>"),
+}
+
+
+def misused_pages() -> list[CheckedPage]:
+    return [
+        CheckedPage(name, html=GOOD_PAGE.replace("</main>", f"{markup}</main>"))
+        for name, (_, markup) in MISUSED.items()
+    ]
+
+
 def broken_pages() -> list[CheckedPage]:
     good = as_page(email_case(ENGLISH, "lesson-finished", "ordinary"))
     assert good.html is not None
@@ -126,7 +164,9 @@ def broken_pages() -> list[CheckedPage]:
 @pytest.fixture(scope="module")
 def found() -> GateResult:
     """Open the sample and the broken emails in one browser."""
-    return check_pages([*map(as_page, sample_cases()), *sample_pages(), *broken_pages()])
+    return check_pages(
+        [*map(as_page, sample_cases()), *sample_pages(), *broken_pages(), *misused_pages()]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +184,8 @@ def test_the_sample_has_every_template_every_person_and_every_language() -> None
 
 def test_each_was_opened_in_every_width_and_two_colour_schemes(found: GateResult) -> None:
     emails = len(sample_cases()) + len(BROKEN) + len(UNSUPPORTED)
-    assert found.views == 2 * (2 * emails + 3 * len(sample_pages()))
+    pages = len(sample_pages()) + len(MISUSED)
+    assert found.views == 2 * (2 * emails + 3 * pages)
 
 
 def test_no_email_has_a_fault(sample: GateResult) -> None:
@@ -169,6 +210,14 @@ def test_every_accepted_gap_is_still_needed_and_has_a_reason(sample: GateResult)
 def test_the_gate_finds_what_is_broken(found: GateResult, name: str) -> None:
     check, _ = BROKEN[name]
     assert check in {fault.check for fault in found.of(name).faults}
+
+
+@pytest.mark.parametrize("name", MISUSED)
+def test_the_gate_finds_what_stops_those_who_use_a_page_in_another_way(
+    found: GateResult, name: str
+) -> None:
+    check, _ = MISUSED[name]
+    assert {fault.check for fault in found.of(name).faults} == {check}
 
 
 @pytest.mark.parametrize("feature", UNSUPPORTED)

@@ -108,3 +108,19 @@ def test_the_folder_holds_catalogues_only() -> None:
 def test_texts_of_code_and_of_templates_are_collected() -> None:
     found = {forms(one.id)[0] for one in texts_of_pages() if one.id}
     assert {"Not found", "{number} waiting", "Sent", "Sending is paused", "Subject"} <= found
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("\N{HEBREW LETTER NUN}\N{HEBREW LETTER VAV} (2)", True),
+        ("Mina \N{ARABIC LETTER LAM}", True),
+        ("Mina (2)", False),
+    ],
+)
+def test_a_name_from_right_to_left_moves_nothing_beside_it_in_a_sentence(
+    name: str, *, shown: bool
+) -> None:
+    asked = ui_language("en").say("Send {name} this email again?").format(name=name)
+    kept = f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}" if shown else name
+    assert asked == f"Send {kept} this email again?"
