@@ -137,7 +137,7 @@ MISUSED: dict[str, tuple[str, str]] = {
         "sideways-scroll",
         '<style>@media (width:640px) {.wide {width:700px}}</style><p class="wide">Zoomed</p>',
     ),
-    "no ring around the focus": ("keyboard", '<a href="#a" style="outline:0">A link</a>'),
+    "no outline of the focus": ("keyboard", '<a href="#a" style="outline:0">A link</a>'),
     "a button that is left out": ("keyboard", '<button tabindex="-1">Save</button>'),
     "another order": ("keyboard", '<button>One</button><button tabindex="1">Two</button>'),
     "a name that moves a number": ("direction-mixed", f"<p>To {HEBREW} (2) today</p>"),

@@ -78,7 +78,7 @@ function focused() {
   const one = document.activeElement;
   const style = getComputedStyle(one);
   const box = one.getBoundingClientRect();
-  const isRinged = style.outlineStyle === 'auto' // the ring of the browser
+  const isRinged = style.outlineStyle === 'auto' // the outline of the browser
     || (style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2);
   const isInside = box.right > 0 && box.left < innerWidth && box.bottom > 0 && box.top < innerHeight;
   return {
