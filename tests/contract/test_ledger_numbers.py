@@ -9,8 +9,10 @@ from ledger.counts_over_time import QuarterCount, emails_by_quarter, lessons_by_
 from ledger.engine import Engine, reading, writing
 from ledger.enrolments import active_enrolments
 from ledger.records import accept_record
+from ledger.stories import count_newer
 from ledger.tables import actions, events, records
 from schemas.entity import CompletionType, Entity
+from schemas.events import EventKind
 from tests.builders.records import COURSE_ID, course, course_member, lesson
 from tests.contract.ledger_rig import NOW
 from workers.standing import CourseStanding, course_standings
@@ -63,6 +65,14 @@ def test_emails_and_lessons_are_counted_by_quarter_of_an_hour(ledger_engine: Eng
         key=str,
     )
     assert lessons == [QuarterCount(QUARTER, 2)]
+
+
+def test_newer_events_are_counted_up_to_a_number(ledger_engine: Engine) -> None:
+    with writing(ledger_engine) as connection:
+        connection.execute(insert(events), [event_row(str(one), AT) for one in range(5)])
+    with reading(ledger_engine) as connection:
+        assert [count_newer(connection, 0, most) for most in (3, 100)] == [3, 5]
+        assert count_newer(connection, 0, 3, kind=EventKind.ENROLLED) == 0
 
 
 def standing_of(engine: Engine) -> CourseStanding:
