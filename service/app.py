@@ -27,7 +27,7 @@ from schemas.errors import CoursebellError, LedgerUnavailable, Rejected, frames_
 from schemas.notification import MAX_BYTES
 from schemas.reasons import UNAUTHENTICATED, Refusal
 from schemas.settings import Settings
-from service.desk.routes import desk_routes
+from service.desk.blueprint import desk_routes
 from service.desk.sign_in_flow import check_libraries
 from service.health import health_routes
 from service.hooks import HOOKS, hook_routes

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from flask import Response, request
@@ -16,18 +16,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from schemas.settings import Settings
 from schemas.text import one_line
-from service.desk.languages import isolated, ui_languages
+from service.desk.languages import Times, isolated, ui_languages
 from service.desk.routes import ROUTES
 from service.desk.shown_text import shown_text
 from service.desk.sign_in_flow import provider_name
 from service.desk.wording import explained, to_whom
 
-if TYPE_CHECKING:
-    from service.desk.visit import Guest
-
 _FOLDER = Path(__file__).parent
 _STYLE, _SCRIPT = _FOLDER / "desk.css", _FOLDER / "desk.js"
-_A_YEAR_S = 365 * 86_400
 # The address of a person may be in a path, so no other site learns from where a link was followed.
 _POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self';"
@@ -71,13 +67,12 @@ class DeskFrame:
         self,
         status: int,
         template: str,
-        guest: "Guest",
+        times: Times,
         known: Mapping[str, Any],
     ) -> Response:
         """Return a page; `known` has what its template prints."""
-        language = guest.language
+        language, visit = times.language, known.get("visit")
         words = {"_": language.say, "_n": language.say_n, "language": language}
-        times = guest.times
         text = self._environment.get_template(template).render(
             **words,
             times=times,
@@ -89,27 +84,8 @@ class DeskFrame:
             back=request.full_path.rstrip("?") if request.method == "GET" else "",
             **known,
         )
-        text = shown_text(known.get("visit"), text)
+        text = shown_text(text, is_masked=visit is not None and not visit.may_operate)
         return Response(text, status, HEADERS, mimetype="text/html")
-
-
-def style(guest: "Guest") -> Response:
-    """Return the style sheet, which has nothing secret."""
-    return _kept(guest.pages.frame.style, "text/css")
-
-
-def script(guest: "Guest") -> Response:
-    """Return the script of Today, which has nothing secret."""
-    return _kept(guest.pages.frame.script, "text/javascript")
-
-
-def _kept(content: bytes, mimetype: str) -> Response:
-    headers = {
-        "Cache-Control": f"public, max-age={_A_YEAR_S}, immutable",
-        "Content-Security-Policy": "default-src 'none'",
-        "X-Content-Type-Options": "nosniff",
-    }
-    return Response(content, 200, headers, mimetype=mimetype)
 
 
 def _digest(content: bytes) -> str:

@@ -136,7 +136,7 @@ def body(visit: Visit, action_id: int) -> Response:
 
 def text_page(visit: Visit, html: str) -> Response:
     """Return the HTML of an email as a page for a frame, with links that lead nowhere."""
-    html = shown_text(visit, _LINK.sub(r"\1 data-href=", html))
+    html = shown_text(_LINK.sub(r"\1 data-href=", html), is_masked=not visit.may_operate)
     return Response(html, 200, _BODY_HEADERS, mimetype="text/html")
 
 

@@ -5,12 +5,8 @@ to nobody. Addresses are shown whole only to those who may write to members.
 """
 
 import re
-from typing import TYPE_CHECKING
 
 from flask import request
-
-if TYPE_CHECKING:
-    from service.desk.visit import Visit
 
 _SLASH = r"(?:/|\\/|%2F|&#47;|&#x2F;)"
 _MEMBERS_LINK = re.compile(rf"({_SLASH}[pu]{_SLASH})[\w.~-]{{40,}}", re.IGNORECASE)
@@ -20,10 +16,10 @@ _ADDRESS = re.compile(
 )
 
 
-def shown_text(visit: "Visit | None", text: str) -> str:
-    """Return a text or page as this visitor may see it; `visit` None: nobody is signed in."""
+def shown_text(text: str, *, is_masked: bool) -> str:
+    """Return a text or page without members' links, and `is_masked` without whole addresses."""
     text = _MEMBERS_LINK.sub(r"\1…", text)
-    if visit is None or visit.may_operate:
+    if not is_masked:
         return text
     typed = request.args.get("q", "").strip().casefold()
     return _ADDRESS.sub(lambda one: _masked(one, typed), text)

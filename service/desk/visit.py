@@ -6,164 +6,42 @@ sent once the operator confirms it.
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from flask import Response, request
 
-from ledger.clock import Clock
 from ledger.controls import sending_of
-from ledger.engine import Engine, reading, writing
+from ledger.engine import reading
 from ledger.operators import (
     Operator,
     OperatorSession,
     all_operators,
-    is_to_note,
-    note_use,
-    signed_in,
 )
 from ledger.pauses import open_pauses
 from ledger.queries import EmailView
 from ledger.stories import TitledEvent
-from schemas.errors import ConfigurationError, LedgerUnavailable
+from schemas.errors import ConfigurationError
 from schemas.fields import MAX_ID
 from schemas.roles import Role
-from schemas.settings import Settings, is_loopback
-from service.desk.counting import numbers_look
-from service.desk.frame import HEADERS, DeskFrame
-from service.desk.inquiries import Inquiries
-from service.desk.languages import FOLDER, LANGUAGE, Times, ui_language
-from service.desk.lately import SentLately
-from service.desk.past_player import PastPlayer
-from service.desk.routes import PageRoute, is_same_site
-from service.desk.sign_in_flow import ProviderSignIns
-from service.desk.state import RulesNow, SendingState, held_ids, pause_names
-from service.desk.trial_sender import TrialSender
-from service.desk.trouble import ConditionWatch
+from schemas.settings import is_loopback
+from service.desk.frame import HEADERS
+from service.desk.languages import LANGUAGE, Times, ui_language
+from service.desk.operator_pages import OperatorPages
+from service.desk.state import SendingState, held_ids, pause_names
 from service.desk.wording import Holding, rule_titles, rule_words
-from service.limits import AddressLimit
 
 SESSION = "coursebell_session"
 TOKEN = "token"  # noqa: S105 - the name of a field
-MOST_WRONG = 10  # passwords in a minute
 _NOTICE = "coursebell_notice"
 _NOTICE_S = 60
-_NOTE_AGAIN_S = 60.0
 _LONGEST_NOTICE = 300  # characters
 _KEPT = "kept."  # before the names of fields that are carried through the sign-in
 _KEPT_PATH = "kept_path"
 _NOT_KEPT = frozenset({TOKEN, "password", "new_password"})
-
-View = Callable[..., Response]
-
-
-class OperatorPages:
-    """What all views share. `wake` wakes workers after something became due.
-
-    `locales` has the catalogues of the pages' languages, if they are not those of this package.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        engine: Engine,
-        clock: Clock,
-        wake: Callable[[], object],
-        locales: Path | None = None,
-    ) -> None:
-        self.settings = settings
-        self.locales = locales or FOLDER
-        self.engine = engine
-        self.clock = clock
-        self.wake = wake
-        self.frame = DeskFrame(settings)
-        self.watch = ConditionWatch(settings, engine, clock)
-        self.rules = RulesNow(settings, clock)
-        self.inquiries = Inquiries(clock)
-        self.past = PastPlayer(engine, clock)
-        self.wrong_addresses = AddressLimit(clock, MOST_WRONG)
-        self.wrong_names = AddressLimit(clock, MOST_WRONG)
-        # Of operators who signed in there before.
-        self.wrong_browsers = AddressLimit(clock, MOST_WRONG)
-        self.sign_ins = ProviderSignIns(settings, engine, clock)
-        self.is_public = settings.public_url.startswith("https://")
-        self._note_again_at = 0.0
-        self.sent_lately = SentLately(engine, clock)
-        self.trials = TrialSender(clock)
-        self.numbers = numbers_look(engine, clock, self.rules, self.frame.zone)
-
-    def answer(self, route: PageRoute, view: View, given: Mapping[str, Any]) -> Response:
-        """Answer one request: open pages to all, others to those whose role allows it."""
-        guest = Guest(self)
-        if request.method == "POST" and not is_same_site(self.settings):
-            return guest.page("not_ours.html", 403)
-        if route.role is None:
-            return view(guest, **given)
-        found = self._signed_in(guest, is_use=not route.is_asked_by_script)
-        if found is None:
-            return guest.signed_out() if route.is_asked_by_script else guest.to_sign_in()
-        visit = Visit(self, *found)
-        if not visit.operator.role.includes(route.role):
-            return visit.refused(route.role)
-        if any(isinstance(one, int) and one > MAX_ID for one in given.values()):
-            view, given = Visit.no_such_page, {}
-        if request.method == "POST" and not visit.has_token:
-            return visit.ask_again(request.path, _fields())
-        return view(visit, **given)
-
-    def unavailable(self) -> Response:
-        """Answer while the ledger cannot be used."""
-        response = Guest(self).page("unavailable.html", 503, are_rules_wrong=False)
-        response.headers["Retry-After"] = "30"
-        return response
-
-    def misconfigured(self) -> Response:
-        """Answer that this page needs the rules, which cannot be read."""
-        return Guest(self).page("unavailable.html", 503, are_rules_wrong=True)
-
-    def broken(self) -> Response:
-        """Answer after a fault of ours, which is in the log."""
-        return Guest(self).page("broken.html", 500)
-
-    def no_such_page(self, *, is_ours: bool) -> Response:
-        """Answer for a path that does not exist. Strangers learn nothing of ours (`is_ours`)."""
-        guest = Guest(self)
-        found = self._signed_in(guest, is_use=True)
-        if found is not None:
-            return Visit(self, *found).no_such_page()
-        if is_ours:
-            return guest.to_sign_in()
-        what = guest.language.say("There is no such page.")
-        return guest.page("missing.html", 404, what=what, coworker_id=None)
-
-    def _signed_in(
-        self, guest: "Guest", *, is_use: bool
-    ) -> tuple[Operator, OperatorSession, str] | None:
-        token = request.cookies.get(SESSION)
-        if not token:
-            return None
-        with reading(self.engine) as connection:
-            found = signed_in(connection, token, guest.now)
-        if found is None:
-            return None
-        if is_use and is_to_note(found[1], guest.now):
-            self._note_use(found[1], guest.now)
-        return (*found, token)
-
-    def _note_use(self, session: OperatorSession, now: datetime) -> None:
-        """Store that a session was used, unless the ledger cannot be written now."""
-        if self.clock.monotonic() < self._note_again_at:
-            return
-        try:
-            with writing(self.engine) as connection:
-                note_use(connection, session, now)
-        except LedgerUnavailable:
-            self._note_again_at = self.clock.monotonic() + _NOTE_AGAIN_S
 
 
 class Guest:
@@ -212,7 +90,7 @@ class Guest:
 
     def page(self, template: str, status: int = 200, **known: Any) -> Response:  # noqa: ANN401 - what templates print
         """Return a page that shows nothing of the ledger by itself."""
-        return self.pages.frame.page(status, template, self, {"visit": None, **known})
+        return self.pages.frame.page(status, template, self.times, {"visit": None, **known})
 
     @staticmethod
     def signed_out() -> Response:
@@ -222,7 +100,7 @@ class Guest:
     def to_sign_in(self) -> Response:
         """Lead to the sign-in and back; a form that was sent is kept until then."""
         if request.method == "POST":
-            return self.sign_in_page(401, kept=_kept(request.path, _fields()))
+            return self.sign_in_page(401, kept=_kept(request.path, sent_fields()))
         here = request.full_path.rstrip("?")
         return self.see_other(
             "/sign-in" if here == "/" else f"/sign-in?next={quote(here, safe='/')}"
@@ -302,7 +180,7 @@ class Visit(Guest):
         """Return a page with navigation, the state of sending, and the notice of the last act."""
         notice = unquote(request.cookies.get(_NOTICE, ""))[:_LONGEST_NOTICE]
         known = {"visit": self, "notice": notice, "masked": self.masked, **known}
-        response = self.pages.frame.page(status, template, self, known)
+        response = self.pages.frame.page(status, template, self.times, known)
         if notice:
             self.set_cookie(response, _NOTICE, "", 0)
         return response
@@ -356,7 +234,9 @@ class Visit(Guest):
         if local_path(path) != path:
             return None
         fields = [
-            (name.removeprefix(_KEPT), value) for name, value in _fields() if name.startswith(_KEPT)
+            (name.removeprefix(_KEPT), value)
+            for name, value in sent_fields()
+            if name.startswith(_KEPT)
         ]
         return path, fields
 
@@ -379,7 +259,7 @@ def local_path(text: str | None) -> str:
     return text if text.isprintable() and "\\" not in text else "/"
 
 
-def _fields() -> list[tuple[str, str]]:
+def sent_fields() -> list[tuple[str, str]]:
     """Return the fields of the form that was sent, without secrets."""
     return [
         (name, value)
@@ -397,4 +277,4 @@ def _carried() -> list[tuple[str, str]]:
     path = request.form.get(_KEPT_PATH)
     if path is None or local_path(path) != path:
         return []
-    return [(_KEPT_PATH, path), *(one for one in _fields() if one[0].startswith(_KEPT))]
+    return [(_KEPT_PATH, path), *(one for one in sent_fields() if one[0].startswith(_KEPT))]

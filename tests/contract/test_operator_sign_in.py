@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from ledger.engine import reading, writing
 from ledger.operators import begin_session, close_operator, sessions_of, set_password
 from schemas.roles import Role
-from service.desk.visit import MOST_WRONG
+from service.desk.operator_pages import MOST_WRONG
 from tests.contract.operator_rig import HERE, PASSWORD, RITA, Browser, Office, opened
 from tests.contract.source_rig import HandClock
 

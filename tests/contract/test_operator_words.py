@@ -16,7 +16,7 @@ BANNED = re.compile(
 OF_ENGINEERS = {"event:show"}
 NO_PAGES = {
     *("preview:body", "message:body", "reports:body"),  # emails
-    *("frame:style", "frame:script", "numbers:picture", "today:count_newer"),
+    *("assets:style", "assets:script", "numbers:picture", "today:count_newer"),
     *("provider:begin", "provider:answer"),  # they lead on
 }
 

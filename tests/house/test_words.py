@@ -39,6 +39,7 @@ SMALLER_MODULES = {
     "schemas/roles.py": "the ledger stores roles, pages and commands ask them",
     "service/desk/passwords.py": "the one part that knows how passwords are hashed",
     "service/desk/shown_text.py": "the one part that takes links and addresses out of every text",
+    "service/desk/assets.py": "files for guests; the frame may not import what the visitor has",
     "service/desk/lately.py": "what all pages keep of it, so that the list of emails need not",
     "workers/progress.py": "pages ask how far many members are, a worker asks about one",
     "schemas/person.py": "the ledger keeps it, decisions and actions take it; none imports another",
