@@ -53,8 +53,9 @@ def lessons_by_quarter(connection: Connection, since: datetime) -> list[QuarterC
 
 
 def _quarter(column: Column[Any]) -> ColumnElement[int]:
-    second = cast(extract("epoch", column), BigInteger)
-    return second - second % _QUARTER_S
+    # PostgreSQL has fractions of a second here, and rounds where it casts.
+    second = extract("epoch", column)
+    return cast(second - second % _QUARTER_S, BigInteger)
 
 
 def _moment(begin: int) -> datetime:

@@ -10,7 +10,7 @@ from ledger.engine import chunks
 from ledger.records import IS_HERE
 from ledger.tables import NAMED_RECORDS, events, records
 from schemas.entity import Entity
-from schemas.text import folded
+from schemas.text import searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def members_by_name(
     Members whose enrolments are all gone are included only if they have an event. Names are
     compared by `folded`.
     """
-    wanted = folded(part)
+    wanted = searched(part)
     if not wanted:
         return []
     has_part = records.c.name_key.contains(wanted, autoescape=True)

@@ -23,7 +23,7 @@ from schemas.entity import CoworkerKind
 from schemas.events import TOLERANCE
 from schemas.person import Person
 from schemas.records import Coworker
-from schemas.text import folded
+from schemas.text import folded, searched
 
 _MOST_FOUND = 20
 _LONGEST_KEY = 320  # characters; PostgreSQL refuses index entries of 2,700 bytes
@@ -164,26 +164,33 @@ def people_by_email(connection: Connection, email: str) -> list[Person]:
     wanted = folded(email)
     where = people.c.email_key == wanted[:_LONGEST_KEY]
     if not email.isascii():
-        where = people.c.search_key.endswith(f"\n{wanted}", autoescape=True)
+        where = people.c.search_key.endswith(f"\n{searched(email)}", autoescape=True)
     rows = connection.execute(select(people).where(where).order_by(people.c.coworker_id))
     return [_person(row) for row in rows if folded(row.email) == wanted]
 
 
-def people_by_name(connection: Connection, part: str, most_read: int | None = None) -> list[Person]:
+def people_by_name(
+    connection: Connection, part: str, most_read: int | None = None, *, only_names: bool = False
+) -> list[Person]:
     """Return up to 20 people with this in their name, or in their address before the @.
 
-    Compared by `folded`. With `most_read` the search ends after so many matches, and the 20 are
+    With `only_names`, no address is searched.
+
+    Compared by `searched`. With `most_read` the search ends after so many matches, and the 20 are
     the first by name of those.
     """
-    wanted = folded(part)
-    return _first_by_name(connection, f"%{_escaped(wanted)}%@%", most_read) if wanted else []
+    wanted = searched(part)
+    if not wanted:
+        return []
+    end = "\n" if only_names else "@"
+    return _first_by_name(connection, f"%{_escaped(wanted)}%{end}%", most_read)
 
 
 def people_by_address_part(
     connection: Connection, part: str, most_read: int | None = None
 ) -> list[Person]:
     """Return up to 20 people with this anywhere in their address, as `people_by_name` does."""
-    return _first_by_name(connection, f"%\n%{_escaped(folded(part))}%", most_read)
+    return _first_by_name(connection, f"%\n%{_escaped(searched(part))}%", most_read)
 
 
 def search_key(name: str, email: str | None) -> str:
@@ -192,13 +199,13 @@ def search_key(name: str, email: str | None) -> str:
     The second always has an @, so what comes before an @ is a name, or an address without its
     domain. Folded text has no line breaks.
     """
-    local, _, domain = folded(email).rpartition("@")
-    return f"{folded(name)}\n{local}@{domain}"
+    local, _, domain = searched(email).rpartition("@")
+    return f"{searched(name)}\n{local}@{domain}"
 
 
 def name_key(name: str | None) -> str | None:
     """Return a listed member's name as a search compares it, not longer than an index allows."""
-    return None if name is None else folded(name)[:_LONGEST_NAME_KEY]
+    return None if name is None else searched(name)[:_LONGEST_NAME_KEY]
 
 
 def _escaped(text: str) -> str:

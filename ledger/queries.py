@@ -64,6 +64,7 @@ class EmailView:
     audience: str | None = None
     recipient: str | None = field(default=None, repr=False)
     closed_at: datetime | None = None
+    template: str | None = None
 
     @property
     def address(self) -> str | None:
@@ -276,6 +277,7 @@ def _email_view(row: Row[Any]) -> EmailView:
         audience=row.audience,
         recipient=row.recipient,
         closed_at=row.closed_at,
+        template=row.template,
     )
 
 

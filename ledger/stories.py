@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, TextClause, func, select
 
 from ledger.engine import chunks
 from ledger.members import names_of_members
 from ledger.people import names_of
 from ledger.tables import RARER_EVENTS, action_events, actions, attempts, copies, events, records
+from schemas.actions import step_of
 from schemas.entity import Entity
 from schemas.events import EventKind
 
@@ -35,6 +36,7 @@ class ActionView:
 
     `was_resent`: a later one repeats it. `audience` is whom it is to, None if to the person it is
     about, and `recipient` the address of its copy. `closed_at`: since then it needs nobody.
+    `is_later_step`: it follows another of its rule, as a reminder does.
     """
 
     action_id: int
@@ -51,6 +53,7 @@ class ActionView:
     audience: str | None = None
     recipient: str | None = field(default=None, repr=False)
     closed_at: datetime | None = None
+    is_later_step: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +113,27 @@ def newest_events(
     wanted = select(events).order_by(events.c.id.desc()).limit(most)
     if before is not None:
         wanted = wanted.where(events.c.id < before)
-    if kind is not None:
-        wanted = wanted.where(events.c.kind == kind)
-    if kind not in {None, EventKind.LESSON_COMPLETED}:
-        wanted = wanted.where(RARER_EVENTS)  # finished lessons are frequent enough without
+    wanted = wanted.where(*_of_kind(kind))
     return _titled(connection, _views(connection, connection.execute(wanted).all()))
 
 
 def count_newer(
     connection: Connection, after: int, most: int, *, kind: EventKind | None = None
 ) -> int:
-    """Return how many events were stored after this one, `most` at most."""
-    newer = select(events.c.id).where(events.c.id > after).limit(most)
-    if kind is not None:
-        newer = newer.where(events.c.kind == kind)
-    if kind not in {None, EventKind.LESSON_COMPLETED}:
-        newer = newer.where(RARER_EVENTS)
+    """Return how many events have a higher id than this one, `most` at most.
+
+    An event with a lower id that another process stores only now is not among them.
+    """
+    newer = select(events.c.id).where(events.c.id > after, *_of_kind(kind)).limit(most)
     return connection.scalar(select(func.count()).select_from(newer.subquery())) or 0
+
+
+def _of_kind(kind: EventKind | None) -> list[ColumnElement[bool] | TextClause]:
+    if kind is None:
+        return []
+    # Finished lessons are frequent enough to be found without the index of all others.
+    rarer = [] if kind is EventKind.LESSON_COMPLETED else [RARER_EVENTS]
+    return [events.c.kind == kind, *rarer]
 
 
 def events_by_id(connection: Connection, event_ids: Collection[int]) -> list[TitledEvent]:
@@ -262,6 +269,7 @@ def _actions_by_event(
             row.audience,
             row.recipient,
             row.closed_at,
+            step_of(row.key) > 0,
         )
         by_event.setdefault(row.event_id, []).append(view)
     return by_event

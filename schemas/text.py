@@ -81,6 +81,18 @@ def folded(text: str | None) -> str:
     return " ".join(unicodedata.normalize("NFC", plain).split())
 
 
+def searched(text: str | None) -> str:
+    """Return the form in which a part of a name or title is searched: `folded`, without accents.
+
+    So `pena` finds Peña, `zielinski` finds Zieliński and `soren` finds Søren.
+    """
+    plain = folded(text)
+    if plain.isascii():
+        return plain
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFD", plain)).translate(_PLAIN_LETTERS)
+    return unicodedata.normalize("NFC", bare)
+
+
 def ascii_domain(domain: str) -> str | None:
     """Return a domain of any script in ASCII, as mail servers know it; None if it is not valid.
 
@@ -152,6 +164,14 @@ def one_of(words: Iterable[str]) -> str:
 MAX_SUBJECT_LENGTH = 60  # characters; most inboxes cut off more
 
 # Embeddings, overrides and isolates affect text beyond the one they are in.
+_NONCHARACTER = 0xFFFE  # and 0xFFFF, in each plane
+_ACCENTS = re.compile("[\u0300-\u036f]")
+_PLAIN_LETTERS = str.maketrans(
+    {"\N{LATIN SMALL LETTER L WITH STROKE}": "l", "\N{LATIN SMALL LETTER O WITH STROKE}": "o"}
+    | {"\N{LATIN SMALL LETTER D WITH STROKE}": "d", "\N{LATIN SMALL LETTER AE}": "ae"}
+    | {"\N{LATIN SMALL LIGATURE OE}": "oe", "\N{LATIN SMALL LETTER ETH}": "d"}
+    | {"\N{LATIN SMALL LETTER THORN}": "th"}
+)
 _DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _BLANK_CATEGORIES = frozenset({"Cc", "Zl", "Zp", "Zs"})
 
@@ -187,6 +207,8 @@ def _readable(character: str) -> str:
     if category in _BLANK_CATEGORIES:
         return " "
     if category == "Cs" or character in _DIRECTION_MARKS or character == "\ufeff":
+        return ""
+    if ord(character) & _NONCHARACTER == _NONCHARACTER:  # XML forbids it
         return ""
     return character
 

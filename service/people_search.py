@@ -13,7 +13,7 @@ from ledger.people import (
 )
 from schemas.fields import MAX_ID
 from schemas.person import Person
-from schemas.text import folded
+from schemas.text import folded, searched
 
 _MOST_FOUND = 20
 
@@ -53,7 +53,7 @@ def matching_people(
     known = None if coworker_id is None else known_person(connection, coworker_id)
     if known is not None:
         return [known]
-    named = _by_name(connection, who, most_read)
+    named = _by_name(connection, who, most_read, only_names=not by_part)
     if not by_part:
         named = [one for one in named if _is_named(one, who)]
     return [one for one in named if folded(who) == folded(one.full_name)] or named
@@ -61,7 +61,7 @@ def matching_people(
 
 def _is_named(one: PersonMatch, part: str) -> bool:
     """Return whether this is part of their name, and their name is not itself an address."""
-    return folded(part) in folded(one.full_name) and "@" not in one.full_name
+    return searched(part) in searched(one.full_name) and "@" not in one.full_name
 
 
 def is_ambiguous(found: list[PersonMatch]) -> bool:
@@ -69,9 +69,12 @@ def is_ambiguous(found: list[PersonMatch]) -> bool:
     return len(found) > 1 and len({folded(one.email or str(one.coworker_id)) for one in found}) > 1
 
 
-def _by_name(connection: Connection, typed: str, most_read: int | None) -> list[PersonMatch]:
+def _by_name(
+    connection: Connection, typed: str, most_read: int | None, *, only_names: bool
+) -> list[PersonMatch]:
     """Return the people who were read or only listed, each once, sorted by name."""
-    read = {one.coworker_id: one for one in people_by_name(connection, typed, most_read)}
+    by_name = people_by_name(connection, typed, most_read, only_names=only_names)
+    read = {one.coworker_id: one for one in by_name}
     names = {
         one.coworker_id: one.full_name for one in members_by_name(connection, typed, most_read)
     } | {one.coworker_id: one.full_name for one in read.values()}

@@ -79,16 +79,18 @@ class PersonHistory:
 def main_action(actions: Iterable[ActionView]) -> ActionView | None:
     """Return the action that says most about an event: what needs a person, then what was sent.
 
-    Only actions to the member themselves are meant; None if there is none.
+    Only actions to the member themselves are meant; None if there is none. What follows later, as a
+    reminder does, says least.
     """
     own = [one for one in actions if one.audience is None]
     return min(own, key=_urgency, default=None)
 
 
-def _urgency(action: ActionView) -> tuple[int, int]:
+def _urgency(action: ActionView) -> tuple[bool, int, int]:
     is_settled = len(_BY_URGENCY) if action.was_resent else 0
     state = ActionState(action.state)
-    return is_settled or _BY_URGENCY.index(state), -action.action_id
+    urgency = is_settled or _BY_URGENCY.index(state)
+    return action.is_later_step, urgency, -action.action_id
 
 
 def person_history(  # noqa: PLR0913 - of whom, which part of it, and when

@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent / "locales"
 CATALOGUE = Path("LC_MESSAGES") / "desk.po"
 LANGUAGE = "coursebell_language"  # the cookie with the code of the language that was chosen
 _LOCALES = {"en": "en_GB", "de": "de", "es": "es", "fr": "fr"}
-_DAYS = {"de": "EEE d. MMM"}  # how a day without its year is written, where not as in English
+_DAYS = {"de": "d. MMM"}  # how a day without its year is written, where not as in English
 _LONGEST_HEADER = 200
 _ISOLATE, _POP = "\u2068", "\u2069"  # first strong isolate, pop directional isolate
 _RIGHT_TO_LEFT = frozenset({"R", "AL"})
@@ -77,6 +77,10 @@ class UiLanguage:
         """What speakers of the language call it."""
         name = self.locale.get_language_name() or self.code
         return name[0].upper() + name[1:]
+
+    def day(self, day: date, form: str = "EEE {}") -> str:
+        """Return a day as `Fri 27 Nov`; in `form`, {} is the day of its month."""
+        return format_date(day, form.format(_DAYS.get(self.code, "d MMM")), locale=self.locale)
 
 
 def ui_languages() -> tuple[UiLanguage, ...]:
@@ -148,9 +152,8 @@ class Times:
     def day(self, day: date, today: date | None = None) -> str:
         """Return a day as `Fri 27 Nov`, with its year if it is another."""
         today = today or self.now.astimezone(self.zone).date()
-        form = _DAYS.get(self.language.code, "EEE d MMM")
-        form = form if day.year == today.year else f"{form} y"
-        return format_date(day, form, locale=self.language.locale)
+        year = "" if day.year == today.year else " y"
+        return self.language.day(day, f"EEE {{}}{year}")
 
     def mark(self, moment: datetime | None) -> Markup:
         """Return a moment as HTML that programs can read too; empty for None."""

@@ -15,7 +15,7 @@ from ledger.members import names_of_members
 from ledger.people import names_of
 from service.desk.counting import WEEKS, Numbers
 from service.desk.frame import HEADERS
-from service.desk.pictures import PICTURES, drawing, hour_name, week_of
+from service.desk.pictures import PICTURES, Drawing, hour_name, week_of
 from service.desk.visit import Visit
 from workers.standing import CourseStanding, StandingAt
 
@@ -56,7 +56,7 @@ def show(visit: Visit) -> Response:
     numbers = _numbers(visit)
     if numbers is None:
         return _counting(visit)
-    shown = drawing(visit.language, numbers)
+    shown = Drawing(visit.language, numbers)
     return visit.page(
         "numbers.html",
         numbers=numbers,
@@ -91,7 +91,7 @@ def picture(visit: Visit, name: str) -> Response:
     if numbers is None or draw is None:
         return visit.missing(visit.language.say("There is no such page."))
     is_narrow = request.args.get("narrow") == "1"
-    image = draw(drawing(visit.language, numbers), is_narrow=is_narrow)
+    image = draw(Drawing(visit.language, numbers), is_narrow=is_narrow)
     return Response(image, HTTPStatus.OK, _PICTURE_HEADERS, mimetype="image/svg+xml")
 
 

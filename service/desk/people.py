@@ -9,7 +9,7 @@ from ledger.engine import Connection, reading
 from ledger.members import members_of_course
 from ledger.people import names_of
 from ledger.stories import newest_events
-from schemas.text import folded
+from schemas.text import folded, searched
 from service.desk.visit import Visit, id_in
 from service.people_search import PersonMatch, matching_people
 
@@ -72,10 +72,10 @@ def _on_course(connection: Connection, course_id: int) -> list[PersonMatch]:
 
 
 def _courses(connection: Connection, typed: str) -> list[FoundCourse]:
-    wanted = folded(typed)
+    wanted = searched(typed)
     found = [
         FoundCourse(course_id, title)
         for course_id, title in course_titles(connection).items()
-        if wanted in folded(title)
+        if wanted in searched(title)
     ]
     return sorted(found, key=lambda one: folded(one.title))[:_MOST_COURSES]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import time
 
 from babel import Locale
-from babel.dates import format_date, format_time, get_day_names
+from babel.dates import format_time, get_day_names
 
 from schemas.text import cut_at_word, one_line
 from service.desk.charts import Shape, chart_of, drawn
@@ -47,8 +47,7 @@ class Drawing:
     @property
     def days(self) -> list[str]:
         """The days, as they are called."""
-        locale = self.language.locale
-        return [format_date(day, "EEE d MMM", locale=locale) for day in self.numbers.days]
+        return [self.language.day(day) for day in self.numbers.days]
 
     @property
     def courses(self) -> list[CourseStanding]:
@@ -69,11 +68,6 @@ class Drawing:
         return self.numbers.hours.get((day, hour), 0)
 
 
-def drawing(language: UiLanguage, numbers: Numbers) -> Drawing:
-    """Return these numbers in a language."""
-    return Drawing(language, numbers)
-
-
 def week_of(locale: Locale) -> list[tuple[int, str]]:
     """Return the weekdays, of which 0 is Monday, with their names, as a week begins there."""
     names = get_day_names("abbreviated", locale=locale)
@@ -89,8 +83,7 @@ def hour_name(language: UiLanguage, hour: int) -> str:
 def emails_a_day(shown: Drawing, *, is_narrow: bool) -> bytes:
     """Draw how many emails were sent on each day, by kind."""
     every = 10 if is_narrow else 5
-    locale = shown.language.locale
-    labels = [format_date(day, "d MMM", locale=locale) for day in shown.numbers.days]
+    labels = [shown.language.day(day, "{}") for day in shown.numbers.days]
     chart = chart_of(
         *(Shape.STACKED_BARS, "emails", shown.language.say("Emails a day")),
         width=_NARROW if is_narrow else _WIDE,

@@ -72,7 +72,7 @@ def ask_to_skip(visit: Visit, action_id: int) -> Response:
         "upcoming_skip.html",
         email=email,
         name=email.person or visit.member_name(email.coworker_id),
-        what=email.title or visit.rule_title(email.rule),
+        what=visit.email_name(email),
     )
 
 

@@ -23,7 +23,7 @@ from ledger.operators import (
 )
 from ledger.pauses import open_pauses
 from ledger.queries import EmailView
-from ledger.stories import TitledEvent
+from ledger.stories import ActionView, TitledEvent
 from schemas.errors import ConfigurationError
 from schemas.fields import MAX_ID
 from schemas.roles import Role
@@ -32,7 +32,7 @@ from service.desk.frame import HEADERS
 from service.desk.languages import LANGUAGE, Times, ui_language
 from service.desk.operator_pages import OperatorPages
 from service.desk.state import SendingState, held_ids, pause_names
-from service.desk.wording import Holding, rule_titles, rule_words
+from service.desk.wording import Holding, email_title, rule_titles, rule_words
 
 SESSION = "coursebell_session"
 TOKEN = "token"  # noqa: S105 - the name of a field
@@ -199,6 +199,11 @@ class Visit(Guest):
     def rule_title(self, name: str) -> str:
         """Return what a rule or digest is called on these pages, also if there is none any more."""
         return self._titles.get(name) or rule_words(name)
+
+    def email_name(self, one: ActionView | EmailView) -> str:
+        """Return what one email is called: its subject once it has one, else its kind."""
+        kind = email_title(self.language, one.template) if one.template else ""
+        return one.title or kind or self.rule_title(one.rule)
 
     @cached_property
     def _titles(self) -> dict[str, str]:

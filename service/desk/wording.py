@@ -16,7 +16,7 @@ from ledger.stories import ActionView, TitledEvent
 from schemas.actions import HOST, NOTICE, OPEN_ACTIONS, RECORD, STAFF, ActionState, endpoint_of
 from schemas.events import EventKind
 from schemas.mail_reports import ReportKind
-from schemas.reasons import EXPLANATIONS, Reason
+from schemas.reasons import EXPLANATIONS, HOLD_REASONS, Reason
 from schemas.rules import Rule, Rules
 from service.desk.languages import Times, UiLanguage
 from service.person_history import main_action
@@ -212,6 +212,9 @@ def shown_email(
         word = word if state is ActionState.FAILED else words("Unknown")
         closed = say("Closed: nothing more is to be done.")
         return Shown("skipped", say(word), f"{why} {closed}".strip())
+    if state is ActionState.SKIPPED and email.reason in HOLD_REASONS:
+        dropped = say("It was dropped.")
+        why = dropped if email.reason == Reason.ON_HOLD else f"{why} {dropped}"
     return Shown(badge, say(word), why)
 
 

@@ -17,7 +17,7 @@ from tests.builders.records import COURSE_ID, course, course_member, lesson
 from tests.contract.ledger_rig import NOW
 from workers.standing import CourseStanding, course_standings
 
-AT = datetime(2026, 11, 20, 13, 14, 59, tzinfo=UTC)
+AT = datetime(2026, 11, 20, 13, 14, 59, 700_000, tzinfo=UTC)
 QUARTER = datetime(2026, 11, 20, 13, 0, tzinfo=UTC)
 WHOSE = {"course_id": 1, "coworker_id": 2, "course_member_id": 3}
 COUNTS = frozenset({CompletionType.BUTTON})

@@ -54,7 +54,7 @@ SINCE_0001: dict[str, dict[str, object]] = {
         "user_id": None,
         "language": None,
         "language_at": None,
-        "search_key": "zoë 🔔\n@zoë 🔔",
+        "search_key": "zoe 🔔\n@zoe 🔔",
     },
     "actions": {
         "asked": False,
@@ -138,7 +138,7 @@ def by_number(rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
 
 
 def renamed(rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    of_name = {"name_key": "zoë"}
+    of_name = {"name_key": "zoe"}
     return by_number(
         [{NAMED_ANEW.get(name, name): one[name] for name in one} | of_name for one in rows]
     )
@@ -305,7 +305,7 @@ def test_names_longer_than_an_index_entry_are_cut(empty_database_url: str) -> No
         connection.execute(tables_of(engine)["records"].insert(), rows)
     migrate(engine)
     names = {row["full_name"]: row["name_key"] for row in rows_of(engine)["records"]}
-    assert names == {long[:200]: long[:200].lower(), "Zoë": "zoë"}
+    assert names == {long[:200]: long[:200].lower(), "Zoë": "zoe"}
     engine.dispose()
 
 

@@ -25,7 +25,7 @@ NAMES = re.compile(
     r"Harbour Works|Rita Sousa|Otto Lind|(?<!\w)Person \d|\btest\b|Freelance Finance"
     r"|Wolfeschlegelsteinhausenbergerdorff \w+|You're in:|You finished “Lesson \d”|Sign out there"
     r"|\b(?:welcome|congratulate (?:lesson|course))\b"
-    r"|\b(?:Mo|Di|Mi|Do|Fr|Sa|So)\.(?:,? \d+\.? \w+)?",
+    r"|\b(?:Mo|Di|Mi|Do|Fr|Sa|So)\.(?:,? \d+\. \w+)?",
     re.IGNORECASE,
 )
 

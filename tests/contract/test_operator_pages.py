@@ -252,6 +252,20 @@ def test_who_may_only_look_changes_nothing_and_is_told_who_can(desk: Desk, offic
     assert desk.space.outcomes() == [("held", "too-old")]
 
 
+def test_who_may_only_look_finds_a_name_although_many_addresses_match(office: Office) -> None:
+    now = office.clock.now()
+    with writing(office.engine) as connection:
+        for number in range(1, 26):
+            other = {"full_name": f"Abe {number}", "email": f"maria{number}@example.org"}
+            accept_person(connection, coworker(number, **other), now)
+        zoe = coworker(99, full_name="Zoë María", email="z@example.org")
+        accept_person(connection, zoe, now)
+    found = office.signed_in(Role.LOOK).get("/people?q=zoe+maria")
+    assert found.headers["Location"] == "/people/99"
+    found = office.signed_in(Role.LOOK, "Otto Lind").get("/people?q=maria")
+    assert found.headers["Location"] == "/people/99"
+
+
 def test_a_page_takes_as_many_statements_for_many_events_as_for_few(
     desk: Desk, office: Office
 ) -> None:

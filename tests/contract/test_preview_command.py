@@ -201,6 +201,15 @@ def test_each_email_can_be_written_before_anything_was_finished(desk: Desk, temp
     assert Path(f"made/for/it/{template}.html").exists()
 
 
+def test_who_finished_nothing_is_shown_the_email_about_the_first_lesson(desk: Desk) -> None:
+    desk.space.enrol(1)
+    desk.space.work()
+    assert "You finished “Lesson 1”" in desk.run("preview", "lesson-finished", "--as", "1").stdout
+    written = Path("preview/lesson-finished.txt").read_text(encoding="utf-8")
+    assert "1 of 3 lessons" in written
+    assert "Next is “Lesson 2”." in written
+
+
 def test_without_a_known_member_or_course_nothing_is_written(studied: Desk, tmp_path: Path) -> None:
     for words in (["--as", "nobody@example.org"], ["--as", "1", "--course", "9999"]):
         assert studied.run("preview", "welcome", *words).exit_code == 1

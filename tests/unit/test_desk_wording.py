@@ -12,6 +12,7 @@ from schemas.actions import ActionState
 from schemas.reasons import HOLD_REASONS, Reason
 from service.desk.languages import Times, ui_language
 from service.desk.wording import Holding, Shown, shown_email
+from service.person_history import main_action
 
 NOW = datetime(2026, 11, 27, 21, 0, tzinfo=UTC)
 TIMES = Times(ui_language("en"), ZoneInfo("Europe/Lisbon"), NOW)
@@ -47,6 +48,21 @@ def test_an_email_that_gathers_says_until_when() -> None:
 def test_a_pause_counts_before_what_the_email_waits_for() -> None:
     both = Holding(paused={7}, gathering={"lesson-finished"})
     assert shown(both) == Shown("scheduled", "Held", "Sending is paused.")
+
+
+def test_what_an_operator_dropped_is_not_said_to_be_held() -> None:
+    dropped = shown(state="skipped", reason="on-hold", finished_at=NOW)
+    assert dropped == Shown("skipped", "Not sent on purpose", "It was dropped.")
+    old = shown(state="skipped", reason="too-old", finished_at=NOW).sentence
+    assert old.endswith(". It was dropped.")
+    assert old != "It was dropped."
+
+
+def test_what_became_of_an_event_is_said_of_its_first_email() -> None:
+    first = replace(PLANNED, action_id=1, state="skipped", reason="no-email")
+    reminder = replace(PLANNED, action_id=2, is_later_step=True)
+    assert main_action([first, reminder]) == first
+    assert main_action([reminder]) == reminder
 
 
 def test_night_names_the_morning() -> None:

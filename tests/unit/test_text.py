@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.text import ascii_domain, folded, greeting_name, is_local_part, language_tag
+from schemas.text import (
+    ascii_domain,
+    folded,
+    greeting_name,
+    is_local_part,
+    language_tag,
+    searched,
+)
 
 
 @pytest.mark.parametrize(
@@ -168,3 +175,24 @@ def test_a_local_part_may_be_in_any_script_but_not_have_spaces_or_invisible_mark
 )
 def test_a_name_in_capitals_is_greeted_as_names_are_written(capitals: str, name: str) -> None:
     assert greeting_name(capitals, f"{capitals} Y") == name
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("Peña Íñiguez", "pena iniguez"),
+        ("Zieliński Łukasz", "zielinski lukasz"),
+        ("Søren Æbelø", "soren aebelo"),
+        ("Weiß", "WEISS"),
+        ("がぎ", "がぎ"),
+        ("नमस्ते", "नमस्ते"),
+    ],
+)
+def test_a_search_ignores_accents(name: str, typed: str) -> None:
+    assert searched(name) == searched(typed)
+    assert searched(searched(name)) == searched(name)
+
+
+def test_a_search_keeps_marks_that_are_letters() -> None:
+    assert searched("が") != searched("か")
+    assert searched("नमस्ते") != searched("नमसत")

@@ -70,11 +70,16 @@ def example_of(  # noqa: PLR0913, PLR0917 - which email, about whom, and when
     counting = counting_lessons(lessons, setup.rules.counts, closed)
     to = _other_recipient(connection, rule, course) if template == NOTICE else None
     chosen = choices_of(connection, choice_keys(setup.secret_key, coworker_id, person.email))
-    state = progress(lessons, {one for _, one in done}, setup.rules.counts, closed)
+    finished = {one for _, one in done}
+    state = progress(lessons, finished, setup.rules.counts, closed)
+    events = _events(kind, member, lessons, done, state.next_lesson, now)
+    if kind is EventKind.LESSON_COMPLETED and not finished:  # as if they finished the first one
+        first = {one.lesson_id for one in events if one.lesson_id is not None}
+        state = progress(lessons, first, setup.rules.counts, closed)
     context = ActionContext(
         action_key=f"example/{template}/{member.record_id}",
         template=template,
-        events=_events(kind, member, lessons, done, state.next_lesson, now),
+        events=events,
         enrolment=member,
         course=course,
         person=person,

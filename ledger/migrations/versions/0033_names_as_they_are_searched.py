@@ -10,7 +10,7 @@ Revises: 0032
 import sqlalchemy as sa
 from alembic import op
 
-from schemas.text import folded
+from schemas.text import searched
 
 revision = "0033"
 down_revision = "0032"
@@ -43,8 +43,8 @@ def downgrade() -> None:
 def _fill_people(connection: sa.Connection) -> None:
     found = []
     for row in connection.execute(sa.text("SELECT coworker_id, full_name, email FROM people")):
-        local, _, domain = folded(row.email).rpartition("@")
-        key = f"{folded(row.full_name)}\n{local}@{domain}"
+        local, _, domain = searched(row.email).rpartition("@")
+        key = f"{searched(row.full_name)}\n{local}@{domain}"
         found.append({"which": row.coworker_id, "key": key})
     if found:
         connection.execute(
@@ -56,7 +56,7 @@ def _fill_records(connection: sa.Connection) -> None:
     wanted = "SELECT entity, record_id, full_name FROM records WHERE full_name IS NOT NULL"
     found = []
     for row in connection.execute(sa.text(wanted)):
-        key = folded(row.full_name)[:_LONGEST_NAME_KEY]
+        key = searched(row.full_name)[:_LONGEST_NAME_KEY]
         found.append({"entity": row.entity, "which": row.record_id, "key": key})
     if found:
         connection.execute(
