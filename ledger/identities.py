@@ -2,17 +2,29 @@
 
 An account is connected once: by its one-time link, or by an address that an administrator entered
 and the provider verified. From then on only the provider's own identifier counts, and the address
-is forgotten, so the next owner of the address gets no account.
+is forgotten, so the next owner of the address gets no account. An account has one way to sign in:
+a new address, connection or password ends the earlier ways.
 """
 
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, select, update
 
 from ledger.interventions import log_decision
-from ledger.operators import Operator, end_sessions, is_of, operator_of, spend_link
+from ledger.operators import (
+    CLOSED,
+    Operator,
+    end_links,
+    end_sessions,
+    is_of,
+    operator_of,
+    spend_link,
+)
 from ledger.tables import operators
 from schemas.identity import Identity, email_key
+
+# Of an account whose password was never chosen it stays so: its owner may still change the name.
+_NO_PASSWORD = case((operators.c.password_hash.is_(None), None), else_=CLOSED)
 
 
 def operator_at_provider(connection: Connection, identity: Identity) -> Operator | None:
@@ -30,10 +42,10 @@ def is_invited(connection: Connection, address: str) -> bool:
 def invite(
     connection: Connection, operator: Operator, address: str, who: str, now: datetime
 ) -> bool:
-    """Let who reads this mailbox connect the account, in place of who is connected. Logged.
+    """Let who reads this mailbox connect the account, in place of who has it. Logged.
 
-    The sessions of the account end. False if another account has the address, or this one was
-    closed.
+    The password, the connection, the links and the sessions of the account end. False if another
+    account has the address, or this one was closed.
     """
     taken = select(operators.c.id).where(
         operators.c.email == email_key(address), operators.c.id != operator.operator_id
@@ -43,10 +55,11 @@ def invite(
     changed = connection.execute(
         update(operators)
         .where(operators.c.id == operator.operator_id, operators.c.closed_at.is_(None))
-        .values(email=email_key(address), issuer=None, subject=None)
+        .values(email=email_key(address), issuer=None, subject=None, password_hash=_NO_PASSWORD)
     )
     if not changed.rowcount:
         return False
+    end_links(connection, operator.operator_id, now)
     end_sessions(connection, operator.operator_id, now)
     log_decision(
         connection, "user", who, now, {"operator_id": operator.operator_id, "invited": True}
@@ -58,23 +71,18 @@ def connect_invited(
     connection: Connection, address: str, identity: Identity, now: datetime
 ) -> Operator | None:
     """Connect the account that this verified address was entered for; None if there is none."""
-    row = connection.execute(
-        update(operators)
-        .where(
-            operators.c.email == email_key(address),
-            operators.c.subject.is_(None),
-            operators.c.closed_at.is_(None),
-        )
-        .values(issuer=identity.issuer, subject=identity.subject, email=None)
-        .returning(operators)
-    ).one_or_none()
-    return None if row is None else _noted(connection, operator_of(row), now)
+    is_invited = and_(
+        operators.c.email == email_key(address),
+        operators.c.subject.is_(None),
+        operators.c.closed_at.is_(None),
+    )
+    return _connected(connection, is_invited, identity, now)
 
 
 def connect_by_link(
     connection: Connection, token: str, identity: Identity, now: datetime
 ) -> Operator | None:
-    """Connect the account of a one-time link, in place of who was connected; its sessions end.
+    """Connect the account of a one-time link, in place of who had it: password and sessions end.
 
     None if the link is no longer usable. The caller checked that no other account is connected
     with this person.
@@ -82,17 +90,22 @@ def connect_by_link(
     operator_id = spend_link(connection, token, now)
     if operator_id is None:
         return None
+    return _connected(connection, operators.c.id == operator_id, identity, now)
+
+
+def _connected(
+    connection: Connection, which: ColumnElement[bool], identity: Identity, now: datetime
+) -> Operator | None:
     row = connection.execute(
         update(operators)
-        .where(operators.c.id == operator_id)
-        .values(issuer=identity.issuer, subject=identity.subject, email=None)
+        .where(which)
+        .values(issuer=identity.issuer, subject=identity.subject, email=None, password_hash=CLOSED)
         .returning(operators)
-    ).one()
-    end_sessions(connection, operator_id, now)
-    return _noted(connection, operator_of(row), now)
-
-
-def _noted(connection: Connection, operator: Operator, now: datetime) -> Operator:
+    ).one_or_none()
+    if row is None:
+        return None
+    operator = operator_of(row)
+    end_sessions(connection, operator.operator_id, now)
     detail = {"operator_id": operator.operator_id, "connected": True}
     log_decision(connection, "user", operator.name, now, detail)
     return operator

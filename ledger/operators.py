@@ -14,7 +14,7 @@ from schemas.identity import Identity
 from schemas.roles import Role
 from schemas.text import folded
 
-CLOSED = "closed"  # in place of a password's hash; no password has it
+CLOSED = "closed"  # in place of a password's hash: no password signs in any more
 LINK_LASTS = timedelta(hours=24)
 IDLE = timedelta(days=7)  # a session that is not used ends
 LONGEST = timedelta(days=30)  # from one sign-in to the next
@@ -41,8 +41,12 @@ class Operator:
     @property
     def has_signed_in(self) -> bool:
         """Whether its owner chose a password or connected it with a provider; not if closed."""
-        has_way = self.password_hash not in {None, CLOSED} or self.identity is not None
-        return has_way and self.closed_at is None
+        return (self.has_password or self.identity is not None) and self.closed_at is None
+
+    @property
+    def has_password(self) -> bool:
+        """Whether a password signs in to it."""
+        return self.password_hash not in {None, CLOSED} and self.closed_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ def close_operator(connection: Connection, operator: Operator, who: str, now: da
     """Close an account: its sessions, links and connection with a provider end at once. Logged."""
     nobody = {"issuer": None, "subject": None, "email": None}
     _change(connection, operator.operator_id, closed_at=now, password_hash=CLOSED, **nobody)
-    _end_links(connection, operator.operator_id, now)
+    end_links(connection, operator.operator_id, now)
     end_sessions(connection, operator.operator_id, now)
     log_decision(
         connection, "user", who, now, {"operator_id": operator.operator_id, "closed": True}
@@ -137,7 +141,7 @@ def make_link(
 
     A closed account is open again.
     """
-    _end_links(connection, operator.operator_id, now)
+    end_links(connection, operator.operator_id, now)
     _change(connection, operator.operator_id, closed_at=None)
     connection.execute(
         insert(operator_links).values(
@@ -165,13 +169,16 @@ def use_link(
 ) -> int | None:
     """Use a one-time link: store name and password, end all sessions. Return the account's id.
 
+    Who was connected with it at a provider, or could be by address, no longer is.
+
     None if the link is no longer usable; of two uses at once only one succeeds. The caller checked
     that no other account has the name.
     """
     operator_id = spend_link(connection, token, now)
     if operator_id is None:
         return None
-    _change(connection, operator_id, name=name.strip()[:64], name_key=name_key(name))
+    nobody = {"issuer": None, "subject": None, "email": None}
+    _change(connection, operator_id, name=name.strip()[:64], name_key=name_key(name), **nobody)
     set_password(connection, operator_id, password_hash, now)
     return operator_id
 
@@ -181,6 +188,14 @@ def spend_link(connection: Connection, token: str, now: datetime) -> int | None:
     used = update(operator_links).where(_usable(token, now)).values(used_at=now)
     operator_id: int | None = connection.scalar(used.returning(operator_links.c.operator_id))
     return operator_id
+
+
+def end_links(connection: Connection, operator_id: int, now: datetime) -> None:
+    """End the one-time links of an account."""
+    is_unused = and_(
+        operator_links.c.operator_id == operator_id, operator_links.c.used_at.is_(None)
+    )
+    connection.execute(update(operator_links).where(is_unused).values(used_at=now))
 
 
 def set_password(
@@ -252,6 +267,7 @@ def _has_password(operator_id: int, password_hash: str) -> ColumnElement[bool]:
     return and_(
         operators.c.id == operator_id,
         operators.c.password_hash == password_hash,
+        operators.c.password_hash != CLOSED,
         operators.c.closed_at.is_(None),
     )
 
@@ -334,13 +350,6 @@ def _usable(token: str, now: datetime) -> ColumnElement[bool]:
         operator_links.c.used_at.is_(None),
         operator_links.c.ends_at > now,
     )
-
-
-def _end_links(connection: Connection, operator_id: int, now: datetime) -> None:
-    is_unused = and_(
-        operator_links.c.operator_id == operator_id, operator_links.c.used_at.is_(None)
-    )
-    connection.execute(update(operator_links).where(is_unused).values(used_at=now))
 
 
 def _change(connection: Connection, operator_id: int, **values: Any) -> None:  # noqa: ANN401 - columns

@@ -16,7 +16,7 @@ operators = Table(
     Column("name", String(64), nullable=False),  # as shown, and in the log of decisions
     Column("name_key", String(64), nullable=False, unique=True),  # folded, to sign in with
     word("role", nullable=False),  # see `schemas.roles`
-    Column("password_hash", Text),  # None: not chosen yet
+    Column("password_hash", Text),  # None: not chosen yet; `closed`: no password
     Column("made_at", Instant, nullable=False),
     word("made_by", nullable=False),
     Column("closed_at", Instant),  # since then nobody signs in with it

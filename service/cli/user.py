@@ -109,7 +109,8 @@ def list_(*, as_json: bool) -> None:
 def link(name: str, *, as_json: bool) -> None:
     """Print a new link to choose the password of an account.
 
-    It works once, for 24 hours, and replaces earlier links. A closed account is open again.
+    It works once, for 24 hours, and replaces earlier links. Once it is used, who had the account
+    before can no longer sign in. A closed account is open again.
     """
     settings, now = settings_now(), command_clock().now()
     with opened_ledger(settings) as engine, writing(engine) as connection:
@@ -124,7 +125,7 @@ def link(name: str, *, as_json: bool) -> None:
 def email(name: str, address: str, *, as_json: bool) -> None:
     """Let an account be used from a mailbox at the sign-in provider.
 
-    Who was connected with it before is signed out and no longer is.
+    Who had it before is signed out at once: password, links and connection no longer work.
     """
     settings, now = settings_now(), command_clock().now()
     wanted = _invitable(settings, address)
@@ -264,7 +265,7 @@ def _plain(one: Operator) -> dict[str, object]:
         "role": one.role,
         "made_at": one.made_at,
         "made_by": one.made_by,
-        "has_password": one.password_hash is not None,
+        "has_password": one.has_password,
         "is_connected": one.identity is not None,
         "is_invited": one.email is not None,
         "closed_at": one.closed_at,

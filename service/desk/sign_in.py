@@ -62,7 +62,7 @@ def sign_in(guest: Guest) -> Response:
     if any(limit.is_reached(key) for limit, key in limits):
         problem = guest.language.say("Too many wrong passwords. Please wait a minute.")
         return guest.sign_in_page(429, name=name, problem=problem)
-    known = operator.password_hash if operator and operator.closed_at is None else None
+    known = operator.password_hash if operator and operator.has_password else None
     if not is_right(password, known) or operator is None or known is None:
         return _refused(guest, name, limits)
     if needs_renewal(known):

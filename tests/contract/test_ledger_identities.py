@@ -11,10 +11,13 @@ from ledger.operators import (
     add_operator,
     begin_session,
     close_operator,
+    has_operators,
     make_link,
     operator_named,
     sessions_of,
+    set_password,
     signed_in,
+    use_link,
 )
 from schemas.errors import LedgerUnavailable
 from schemas.identity import Identity
@@ -63,6 +66,69 @@ def test_a_new_address_or_link_takes_the_place_of_who_was_connected(ledger_engin
         make_link(connection, rita, "late", "test", NOW)
         assert connect_by_link(connection, "late", OTHER, NOW + timedelta(hours=24)) is None
         assert connect_by_link(connection, "late", OTHER, NOW)
+        assert connect_invited(connection, ADDRESS, RITA, NOW) is None
+
+
+def with_password(engine: Engine) -> Operator:
+    """Return Rita's account with a password, a session and a link that was not used."""
+    rita = account(engine, "Rita")
+    with writing(engine) as connection:
+        set_password(connection, rita.operator_id, "hash", NOW)
+        make_link(connection, rita, "link", "test", NOW)
+        found = operator_named(connection, "Rita")
+        assert found
+        assert begin_session(connection, found, "session", "test", NOW)
+    return found
+
+
+def test_a_new_address_ends_the_password_the_links_and_the_sessions(ledger_engine: Engine) -> None:
+    rita = with_password(ledger_engine)
+    with writing(ledger_engine) as connection:
+        assert invite(connection, rita, ADDRESS, "test", NOW)
+        found = operator_named(connection, "Rita")
+        assert found
+        assert (found.has_password, found.has_signed_in) == (False, False)
+        assert not has_operators(connection)
+        assert not begin_session(connection, rita, "again", "test", NOW)
+        assert signed_in(connection, "session", NOW) is None
+        assert use_link(connection, "link", "other", NOW, "Rita") is None
+
+
+@pytest.mark.parametrize("way", ["link", "address"])
+def test_who_is_connected_takes_the_place_of_who_had_the_password(
+    ledger_engine: Engine, way: str
+) -> None:
+    rita = with_password(ledger_engine)
+    with writing(ledger_engine) as connection:
+        if way == "address":
+            invite(connection, rita, ADDRESS, "test", NOW)
+            made = connect_invited(connection, ADDRESS, RITA, NOW)
+        else:
+            made = connect_by_link(connection, "link", RITA, NOW)
+        assert made
+        assert (made.identity, made.has_password, made.has_signed_in) == (RITA, False, True)
+        assert not begin_session(connection, rita, "again", "test", NOW)
+        assert signed_in(connection, "session", NOW) is None
+
+
+def test_a_password_by_link_takes_the_place_of_who_was_connected_or_invited(
+    ledger_engine: Engine,
+) -> None:
+    rita, otto = account(ledger_engine, "Rita"), account(ledger_engine, "Otto")
+    with writing(ledger_engine) as connection:
+        assert invite(connection, rita, ADDRESS, "test", NOW)
+        made = connect_invited(connection, ADDRESS, RITA, NOW)
+        assert made
+        assert begin_session(connection, made, "session", "test", NOW, identity=RITA)
+        make_link(connection, rita, "link", "test", NOW)
+        assert operator_at_provider(connection, RITA) == made
+        assert use_link(connection, "link", "hash", NOW, "Rita")
+        assert operator_at_provider(connection, RITA) is None
+        assert not begin_session(connection, made, "again", "test", NOW, identity=RITA)
+        assert signed_in(connection, "session", NOW) is None
+        assert invite(connection, otto, ADDRESS, "test", NOW)
+        make_link(connection, otto, "other", "test", NOW)
+        assert use_link(connection, "other", "hash", NOW, "Otto")
         assert connect_invited(connection, ADDRESS, RITA, NOW) is None
 
 

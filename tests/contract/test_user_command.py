@@ -104,6 +104,16 @@ def test_who_signs_in_at_a_provider_is_added_by_address(
     )
     assert desk.as_json("user", "email", "otto", "o@example.org")["name"] == "Otto"
     assert office.account("Otto").email == "o@example.org"
+    office.add("Ann")
+    assert desk.run("user", "list", "--json").stdout.count('"has_password": true') == 1
+    desk.run("user", "email", "Ann", "ann@example.org")
+    assert '"has_password": true' not in desk.run("user", "list", "--json").stdout
+    assert "Ann  engineer  may sign in at the provider, and has not yet\n" in (
+        desk.run("user", "list").stdout
+    )
+    assert office.browser().sign_in("Ann").status_code == 403
+    office.browser().post(office.link("Ann"), {"new_password": PASSWORD})
+    assert "Ann  engineer\n" in desk.run("user", "list").stdout
     desk.run("user", "close", "Otto", "--yes")
     closed = desk.run("user", "email", "Otto", "o@example.org")
     assert (closed.exit_code, "coursebell user link" in closed.stderr) == (1, True)
