@@ -33,12 +33,6 @@ def operator_at_provider(connection: Connection, identity: Identity) -> Operator
     return None if row is None else operator_of(row)
 
 
-def is_invited(connection: Connection, address: str) -> bool:
-    """Return whether some account may be connected by this address."""
-    wanted = select(operators.c.id).where(operators.c.email == email_key(address))
-    return connection.scalar(wanted) is not None
-
-
 def invite(
     connection: Connection, operator: Operator, address: str, who: str, now: datetime
 ) -> bool:
