@@ -245,13 +245,13 @@ def begin_session(  # noqa: PLR0913 - all there is to a session
     return True
 
 
-def is_known_browser(connection: Connection, session_id: str, operator_id: int) -> bool:
-    """Return whether this operator signed in with a browser before; `session_id` is its digest."""
-    wanted = select(operator_sessions.c.token_hash).where(
-        operator_sessions.c.token_hash == session_id,
-        operator_sessions.c.operator_id == operator_id,
+def browser_owner(connection: Connection, session_id: str) -> int | None:
+    """Return which account signed in with a browser before; `session_id` is its digest."""
+    wanted = select(operator_sessions.c.operator_id)
+    owner: int | None = connection.scalar(
+        wanted.where(operator_sessions.c.token_hash == session_id)
     )
-    return connection.scalar(wanted) is not None
+    return owner
 
 
 def is_of(identity: Identity) -> ColumnElement[bool]:

@@ -6,18 +6,22 @@ another site leads here.
 """
 
 from hmac import compare_digest
+from typing import TYPE_CHECKING
 
 import structlog
 from flask import Response, request
 
-from ledger.engine import writing
+from ledger.engine import reading, writing
 from ledger.identities import connect_by_link, connect_invited, operator_at_provider
-from ledger.operators import Operator, operator_of_link
+from ledger.operators import Operator, browser_owner, operator_of_link
 from schemas.identity import Claimed, SignInFailed, SignInFault
-from service.desk.sign_in import begin_session_of
+from service.desk.sign_in import BROWSER, begin_session_of
 from service.desk.sign_in_flow import ANSWER, LASTS, Flow, provider_name
 from service.desk.visit import Guest, local_path
 from service.desk.wording import words
+
+if TYPE_CHECKING:
+    from workers.openid import Challenge, OpenidProvider
 
 _FLOW = "coursebell_flow"
 _OURS = "same-origin"  # a link that connects an account is followed on our page only
@@ -101,28 +105,50 @@ def begin(guest: Guest) -> Response:
 
 def answer(guest: Guest) -> Response:
     """Sign in whom the provider names, if an account here is theirs."""
-    key, limit = request.remote_addr or "", guest.pages.sign_ins.wrong_answers
-    if limit.is_reached(key):
-        response = guest.page("provider_problem.html", 429, why="")
-    else:
-        try:
-            response = _signed_in(guest)
-        except SignInFailed as error:
-            limit.count(key)
-            response = _failed(guest, error)
+    try:
+        response = _limited(guest, *_begun(guest))
+    except SignInFailed as error:
+        response = _failed(guest, error)
     guest.set_cookie(response, _FLOW, "", 0)
     return response
 
 
-def _signed_in(guest: Guest) -> Response:
+def _begun(guest: Guest) -> "tuple[OpenidProvider, Flow, Challenge]":
+    """Return the sign-in that this answers. Raises `SignInFailed` if none was begun here."""
     provider, flows = guest.pages.sign_ins.provider, guest.pages.sign_ins.flows
+    if provider is None:
+        raise SignInFailed(SignInFault.NOT_BEGUN, "there is no provider")
     flow = flows.opened(request.cookies.get(_FLOW, ""), guest.now)
-    if flow is None or provider is None:
+    if flow is None:
         raise SignInFailed(SignInFault.NOT_BEGUN, "no sign-in was begun in this browser")
     challenge = flows.challenge(flow)
     if not compare_digest(request.args.get("state", "").encode(), challenge.state.encode()):
         raise SignInFailed(SignInFault.NOT_BEGUN, "the answer belongs to another sign-in")
-    claimed = provider.identify(request.args, challenge)
+    return provider, flow, challenge
+
+
+def _limited(
+    guest: Guest, provider: "OpenidProvider", flow: Flow, challenge: "Challenge"
+) -> Response:
+    """Sign in whom the provider names; only answers for which it is asked are counted.
+
+    A browser in which an operator signed in before is counted by itself, so that a stranger
+    cannot lock the operator out, whose address behind a proxy is the same.
+    """
+    limit, browser = guest.pages.sign_ins.wrong_answers, request.cookies.get(BROWSER, "")
+    with reading(guest.pages.engine) as connection:
+        is_known = browser_owner(connection, browser) is not None
+    key = browser if is_known else request.remote_addr or ""
+    if limit.is_reached(key):
+        return guest.page("provider_problem.html", 429, why="")
+    try:
+        return _signed_in(guest, flow, provider.identify(request.args, challenge))
+    except SignInFailed:
+        limit.count(key)
+        raise
+
+
+def _signed_in(guest: Guest, flow: Flow, claimed: Claimed) -> Response:
     operator = _operator(guest, flow, claimed)
     if operator is None:
         return guest.page("used_link.html", 404)

@@ -16,10 +16,10 @@ from ledger.operators import (
     LONGEST,
     Operator,
     begin_session,
+    browser_owner,
     digest_of,
     end_sessions,
     has_operators,
-    is_known_browser,
     name_key,
     operator_named,
     operator_of_link,
@@ -35,7 +35,7 @@ from service.desk.visit import SESSION, Guest, Visit, local_path
 from service.limits import AddressLimit
 
 _TOKEN_BYTES = 32
-_BROWSER = "coursebell_browser"  # the digest of the session's token, which opens nothing
+BROWSER = "coursebell_browser"  # the digest of the session's token, which opens nothing
 _log = structlog.get_logger("desk")
 
 
@@ -54,11 +54,10 @@ def sign_in(guest: Guest) -> Response:
         return guest.sign_in_page(403, name=name)
     with reading(guest.pages.engine) as connection:
         operator = operator_named(connection, name)
-        browser = request.cookies.get(_BROWSER, "")
-        is_known = operator is not None and is_known_browser(
-            connection, browser, operator.operator_id
-        )
-    limits = _limits(guest, name, browser if is_known else None)
+        browser = request.cookies.get(BROWSER, "")
+        owner = browser_owner(connection, browser)
+    is_theirs = operator is not None and owner == operator.operator_id
+    limits = _limits(guest, name, browser if is_theirs else None)
     if any(limit.is_reached(key) for limit, key in limits):
         problem = guest.language.say("Too many wrong passwords. Please wait a minute.")
         return guest.sign_in_page(429, name=name, problem=problem)
@@ -193,7 +192,7 @@ def begin_session_of(
         kept = visit.asked_before_sign_in()
         response = response if kept is None else visit.ask_again(*kept)
     guest.set_cookie(response, SESSION, token, LONGEST.total_seconds())
-    guest.set_cookie(response, _BROWSER, digest_of(token), SIGN_INS.total_seconds())
+    guest.set_cookie(response, BROWSER, digest_of(token), SIGN_INS.total_seconds())
     return response
 
 

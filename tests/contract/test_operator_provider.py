@@ -238,10 +238,28 @@ def test_a_provider_that_cannot_be_reached_leaves_the_password(
     assert browser.sign_in().status_code == 303
 
 
-def test_wrong_answers_are_limited(office: Office) -> None:
-    browser = office.browser()
-    asked = [browser.get("/sign-in/answer?state=x").status_code for _ in range(11)]
-    assert asked == [*[400] * 10, 429]
+def test_wrong_answers_are_limited_but_lock_no_known_browser_out(
+    office: Office, provider: Provider
+) -> None:
+    invited(office)
+    known, stranger = office.browser(), office.browser()
+    assert signing_in(known).status_code == 303
+    provider.person = None
+    assert [signing_in(stranger).status_code for _ in range(11)] == [*[403] * 10, 429]
+    assert signing_in(office.browser()).status_code == 429
+    provider.person = Provider(provider.issuer).person
+    assert signing_in(known).status_code == 303
+    provider.person = None
+    assert [signing_in(known).status_code for _ in range(11)] == [*[403] * 10, 429]
+
+
+def test_an_answer_to_nothing_is_not_counted(office: Office) -> None:
+    invited(office)
+    stranger = office.browser()
+    begun = stranger.get(BEGIN)
+    assert begun.status_code == 303
+    assert [stranger.get("/sign-in/answer?state=x").status_code for _ in range(11)] == [400] * 11
+    assert signing_in(office.browser()).status_code == 303
 
 
 def test_what_was_typed_waits_in_its_tab_while_its_owner_signs_in_in_another(
