@@ -21,6 +21,7 @@ from itsdangerous import BadData, URLSafeSerializer
 from ledger.clock import Clock
 from ledger.engine import Engine
 from schemas.errors import ConfigurationError
+from schemas.identity import SignInFailed, SignInFault
 from schemas.settings import Settings
 from service.limits import AddressLimit
 from workers.secret_key import checked_secret_key
@@ -54,11 +55,12 @@ class Flow:
 class Flows:
     """Signs flows, and opens those that were signed here and are not too old.
 
-    `key` returns the secret key of the service.
+    `key` returns the secret key of the service. If it raises `ConfigurationError`, the methods that
+    need the key raise `SignInFailed`: only the sign-in with a provider fails.
     """
 
     def __init__(self, key: Callable[[], str], clock: Clock) -> None:
-        self._key = cache(key)
+        self._known_key = cache(key)
         self._clock = clock
 
     def begun(self, redirect_uri: str, path: str, link: str, *, is_beside: bool) -> Flow:
@@ -90,6 +92,12 @@ class Flows:
         make: type[Challenge] = resolve_name("workers.openid:Challenge")
         state, nonce, verifier = (self._derived(flow, one) for one in ("s", "n", "v"))
         return make(flow.redirect_uri, state, nonce, verifier)
+
+    def _key(self) -> str:
+        try:
+            return self._known_key()
+        except ConfigurationError as error:
+            raise SignInFailed(SignInFault.SETTINGS, str(error)) from None
 
     def _derived(self, flow: Flow, purpose: str) -> str:
         text = f"sign-in {purpose} {flow.seed}"

@@ -10,6 +10,7 @@ import requests
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
+from ledger.controls import check_key
 from ledger.engine import reading, writing
 from ledger.identities import invite
 from ledger.interventions import decisions
@@ -299,6 +300,19 @@ def test_without_passwords_only_the_provider_signs_in(provider: Provider, tmp_pa
         with reading(office.engine) as connection:
             assert has_operators(connection, passwords=False, issuer=provider.issuer)
             assert not has_operators(connection, passwords=False, issuer="https://id.example")
+
+
+@pytest.mark.parametrize("path", [BEGIN, "/sign-in/answer?state=x"])
+def test_a_wrong_secret_key_is_said_to_be_a_matter_of_the_settings(
+    office: Office, path: str
+) -> None:
+    check_key(office.engine, "the-key-that-the-ledger-belongs-to", office.clock.now())
+    with capture_logs() as lines:
+        shown = office.browser().get(path)
+    assert (shown.status_code, "not set up correctly" in shown.text) == (503, True)
+    assert [(one["event"], one["reason"]) for one in lines] == [("operator.refused", "settings")]
+    assert "COURSEBELL_SECRET_KEY" in lines[0]["error"]
+    assert "a-secret-key-for" not in str(lines)
 
 
 def test_elsewhere_nobody_is_led_to_the_provider_without_https(
