@@ -8,7 +8,7 @@ number in the cookie, with the secret key of the service.
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from importlib.util import find_spec
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 LASTS = timedelta(minutes=10)
 ANSWER = "/sign-in/answer"
 _LIBRARIES = ("authlib", "joserfc")
-_LONGEST_PATH = 1500  # characters; a cookie has room for 4096 bytes
+_LONGEST_LINK = 100  # characters; a token has fewer
+_LONGEST_VALUE = 3800  # characters of a cookie, which has room for 4096 with its attributes
 _RANDOM_BYTES = 24
 _MOST_WRONG = 10  # answers in a minute from one address
 
@@ -64,20 +65,26 @@ class Flows:
         self._clock = clock
 
     def begun(self, redirect_uri: str, path: str, link: str, *, is_beside: bool) -> Flow:
-        """Return a new flow; a path that is too long leads to the first page instead."""
+        """Return a new flow."""
         return Flow(
             redirect_uri,
-            path if len(path) <= _LONGEST_PATH else "/",
-            link[:_LONGEST_PATH],
+            path,
+            link[:_LONGEST_LINK],
             is_beside,
             self._clock.random_bytes(_RANDOM_BYTES).hex(),
             (self._clock.now() + LASTS).timestamp(),
         )
 
     def signed(self, flow: Flow) -> str:
-        """Return a flow as the value of a cookie."""
+        """Return a flow as the value of a cookie.
+
+        If a cookie has no room for its path, it leads to the first page instead.
+        """
         words = [flow.redirect_uri, flow.path, flow.link, flow.is_beside, flow.seed, flow.ends_at]
-        return str(self._signer().dumps(words))
+        value = str(self._signer().dumps(words))
+        if len(value) > _LONGEST_VALUE and flow.path != "/":
+            return self.signed(replace(flow, path="/"))
+        return value
 
     def opened(self, value: str, now: datetime) -> Flow | None:
         """Return the flow of a cookie; None if it is none of ours, or too old."""

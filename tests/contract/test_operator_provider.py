@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
@@ -313,6 +313,18 @@ def test_a_wrong_secret_key_is_said_to_be_a_matter_of_the_settings(
     assert [(one["event"], one["reason"]) for one in lines] == [("operator.refused", "settings")]
     assert "COURSEBELL_SECRET_KEY" in lines[0]["error"]
     assert "a-secret-key-for" not in str(lines)
+
+
+def test_a_path_for_which_the_cookie_has_no_room_leads_to_the_first_page(office: Office) -> None:
+    invited(office)
+    several = [chr(0x4E00 + number * 37 % 20_000) for number in range(1400)]
+    for text, leads in (("".join(several[:90]), True), ("".join(several), False)):
+        browser, path = office.browser(), f"/people?q={quote(text)}"
+        left = browser.get(f"{BEGIN}?next={quote(path)}&link={quote(text)}")
+        assert len(left.headers["Set-Cookie"]) < 4096
+        left = browser.get(f"{BEGIN}?next={quote(path)}")
+        assert len(left.headers["Set-Cookie"]) < 4096
+        assert browser.get(at_provider(left)).headers["Location"] == (path if leads else "/")
 
 
 def test_elsewhere_nobody_is_led_to_the_provider_without_https(
