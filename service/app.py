@@ -162,10 +162,10 @@ class Web:
 
     def close(self) -> None:
         """Write what is pending, and end the threads."""
-        self.close_desk()
         self.writer.close()
         self.wakeup.close()
         self.refusals.close()
+        self.close_desk()  # late, as it may wait for a page's work
         self.engine.dispose()
 
 

@@ -48,6 +48,10 @@ class _TookTooLongError(Exception):
     """The play did not end in time."""
 
 
+class _ClosedError(Exception):
+    """The play was still under way when the service stopped."""
+
+
 @dataclass(slots=True)
 class PastPlayer:
     """Plays one question at a time in a thread, and keeps the answers for some minutes."""
@@ -59,6 +63,7 @@ class PastPlayer:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _known: dict[Question, Played] = field(default_factory=dict)
     _thread: threading.Thread | None = None
+    _closed: threading.Event = field(default_factory=threading.Event)
 
     def of(self, question: Question) -> Played | None:
         """Return what is known of a question."""
@@ -86,7 +91,8 @@ class PastPlayer:
             return True
 
     def close(self) -> None:
-        """Wait for what is being played, which uses the ledger."""
+        """End what is being played, which uses the ledger, and wait until it has ended."""
+        self._closed.set()
         if self._thread is not None:
             self._thread.join()
 
@@ -95,6 +101,8 @@ class PastPlayer:
             found = self._played(begun, old, new)
         except _TookTooLongError:
             found = replace(begun, error="long")
+        except _ClosedError:
+            found = replace(begun, error="fault")
         except LedgerUnavailable as error:
             _log.error("desk.unavailable", error=str(error))
             found = replace(begun, error="fault")
@@ -130,11 +138,14 @@ class PastPlayer:
         """Return by key when each email would have been sent."""
         ends_at, sent = self.clock.monotonic() + self.longest_s, dict[str, datetime]()
 
-        def progressed(_: float) -> None:
+        def progressed(_: float = 0) -> None:
+            if self._closed.is_set():
+                raise _ClosedError
             if self.clock.monotonic() > ends_at:
                 raise _TookTooLongError
 
         def note(action: PlayedAction) -> None:
+            progressed()
             if action.state is ActionState.DONE and action.plan.kind == KIND:
                 sent[action.plan.key] = action.decided[-1][0]
 

@@ -1,5 +1,6 @@
 """What another value would have done: an operator tries one, and nothing is changed by it."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from werkzeug.test import TestResponse
 
 from schemas.roles import Role
 from schemas.rules import Timing
-from service.desk.past_player import PastPlayer
+from service.desk.past_player import PastPlayer, Played, Question
 from service.desk.what_if import with_timing
 from tests.contract.desk_rig import Desk
 from tests.contract.operator_rig import Browser, Office, over
@@ -53,6 +54,19 @@ def tried(browser: Browser, **fields: str) -> TestResponse:
     return browser.get(path)
 
 
+def answered(player: PastPlayer, question: Question) -> Played:
+    """Wait until a question was played, and return what came of it."""
+
+    def is_answered() -> bool:
+        found = player.of(question)
+        return found is not None and not found.is_open
+
+    wait_until(is_answered, "the past was played")
+    found = player.of(question)
+    assert found is not None
+    return found
+
+
 def test_another_value_is_played_and_nothing_is_changed(desk: Desk, office: Office) -> None:
     browser = office.signed_in(Role.OPERATE)
     assert 'href="/settings/try"' in browser.get("/settings").text
@@ -95,12 +109,17 @@ def test_a_play_is_short_and_says_what_it_could_not_do(desk: Desk, office: Offic
         ("long", PastPlayer(engine, clock, longest_s=-1)),
     ):
         assert player.ask(question, setup, setup)
-        player.close()
-        found = player.of(question)
-        assert found is not None
-        assert (found.is_open, found.error) == (False, error)
+        assert answered(player, question).error == error
         office.clock.move(16 * 60)
         assert player.of(question) is None
+
+
+def test_a_play_ends_when_the_service_stops(desk: Desk, office: Office) -> None:
+    setup, question = desk.space.delivery.setup, ("rules", "cap_per_day", "1")
+    player = PastPlayer(office.engine, office.clock, longest_s=math.inf)
+    player.close()
+    assert player.ask(question, setup, setup)
+    assert answered(player, question).error == "fault"
 
 
 def test_what_a_rule_sets_itself_stays_as_it_is() -> None:
