@@ -68,19 +68,17 @@ class PastPlayer:
     def of(self, question: Question) -> Played | None:
         """Return what is known of a question."""
         with self._lock:
-            begin = self.clock.now() - _KEPT_FOR
-            self._known = {
-                name: one
-                for name, one in self._known.items()
-                if one.is_open or one.asked_at > begin
-            }
-            return self._known.get(question)
+            return self._kept(question)
 
     def ask(self, question: Question, old: SendSetup, new: SendSetup) -> bool:
-        """Begin to play a question, unless it is known; False if another one is being played."""
-        if self.of(question) is not None:
-            return True
+        """Begin to play a question, unless it is known; False if another one is being played.
+
+        What could not be played is played again.
+        """
         with self._lock:
+            known = self._kept(question)
+            if known is not None and known.error != "fault":
+                return True
             if any(one.is_open for one in self._known.values()):
                 return False
             begun = self._known[question] = Played(self.clock.now())
@@ -95,6 +93,13 @@ class PastPlayer:
         self._closed.set()
         if self._thread is not None:
             self._thread.join()
+
+    def _kept(self, question: Question) -> Played | None:
+        begin = self.clock.now() - _KEPT_FOR
+        self._known = {
+            name: one for name, one in self._known.items() if one.is_open or one.asked_at > begin
+        }
+        return self._known.get(question)
 
     def _run(self, question: Question, begun: Played, old: SendSetup, new: SendSetup) -> None:
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from werkzeug.test import TestResponse
 
+from ledger.engine import open_engine
 from schemas.roles import Role
 from schemas.rules import Timing
 from service.desk.past_player import PastPlayer, Played, Question
@@ -120,6 +121,19 @@ def test_a_play_ends_when_the_service_stops(desk: Desk, office: Office) -> None:
     player.close()
     assert player.ask(question, setup, setup)
     assert answered(player, question).error == "fault"
+
+
+def test_what_could_not_be_played_can_be_tried_again(
+    desk: Desk, office: Office, tmp_path: Path
+) -> None:
+    setup, question = desk.space.delivery.setup, ("rules", "cap_per_day", "1")
+    away = open_engine(f"sqlite:///{tmp_path}/none/ledger.db")
+    player = PastPlayer(away, office.clock)
+    for engine, error in ((away, "fault"), (office.engine, "")):
+        player.engine = engine
+        assert player.ask(question, setup, setup)
+        assert answered(player, question).error == error
+    away.dispose()
 
 
 def test_what_a_rule_sets_itself_stays_as_it_is() -> None:
