@@ -40,8 +40,7 @@ class BackgroundLook(Generic[T]):
             last = self._last
             is_old = last is None or not last[0] <= now < last[0] + self._kept_for
             if is_old and self._looking is None:
-                self._looking = threading.Thread(target=self._look_again, args=[now], daemon=True)
-                self._looking.start()
+                self._looking = self._begun(now)
             looking = self._looking
         if is_old and looking is not None:
             looking.join(_PATIENCE_S)
@@ -58,6 +57,16 @@ class BackgroundLook(Generic[T]):
         if looking is not None:
             looking.join()
 
+    def _begun(self, now: datetime) -> threading.Thread | None:
+        """Begin a look; None if no thread can be had now, and the next page tries again."""
+        thread = threading.Thread(target=self._look_again, args=[now], daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            _log.error("desk.fault", error=frames_of(error))
+            return None
+        return thread
+
     def _look_again(self, now: datetime) -> None:
         try:
             self._last = now, self._look(now)
@@ -66,4 +75,5 @@ class BackgroundLook(Generic[T]):
         except Exception as error:  # noqa: BLE001 - the next page starts another look
             _log.error("desk.fault", error=frames_of(error))
         finally:
-            self._looking = None
+            with self._lock:  # it is set once the thread has started
+                self._looking = None

@@ -81,11 +81,12 @@ class PastPlayer:
                 return True
             if any(one.is_open for one in self._known.values()):
                 return False
-            begun = self._known[question] = Played(self.clock.now())
-            self._thread = threading.Thread(
+            begun = Played(self.clock.now())
+            thread = threading.Thread(
                 target=self._run, args=(question, begun, old, new), name="past", daemon=True
             )
-            self._thread.start()
+            thread.start()  # raises if no thread can be had: nothing is known then
+            self._known[question], self._thread = begun, thread
             return True
 
     def close(self) -> None:

@@ -1,8 +1,10 @@
 """The page of numbers, and of each course: what they count, and what they draw."""
 
 import re
+import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,11 +14,14 @@ from ledger.engine import writing
 from ledger.people import accept_person
 from schemas.entity import Entity
 from schemas.roles import Role
+from service.desk.background import BackgroundLook
 from tests.builders.records import COURSE_ID, course
 from tests.contract.desk_rig import Desk
 from tests.contract.operator_rig import Browser, Office, over
+from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import LESSONS, coworker
 from tests.contract.test_operator_pages import statements, text_of
+from tests.servers.programs import wait_until
 
 pytestmark = pytest.mark.engines("sqlite")
 BANNED = re.compile(r"\b(webhook|payload|queue|job|retry policy|UUID)s?\b", re.IGNORECASE)
@@ -38,6 +43,24 @@ def counted(browser: Browser, path: str = "/numbers") -> str:
             return text_of(answer)
         assert answer.headers["Refresh"].startswith(f"3; url={path}?again=")
     raise AssertionError("it was never counted")
+
+
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """Let no thread start: each would need more memory than there can be."""
+    before = threading.stack_size(1 << 47)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+def test_a_look_begins_later_if_no_thread_could_be_had() -> None:
+    look = BackgroundLook(lambda _: "found", HandClock(), timedelta(minutes=1))
+    with no_threads():
+        assert look.newest() is None
+    wait_until(lambda: look.newest() == "found", "it was looked for")
+    look.close()
 
 
 def test_numbers_say_that_nothing_happened_yet(office: Office) -> None:

@@ -15,6 +15,7 @@ from service.desk.what_if import with_timing
 from tests.contract.desk_rig import Desk
 from tests.contract.operator_rig import Browser, Office, over
 from tests.contract.study_rig import rules_of
+from tests.contract.test_operator_numbers import no_threads
 from tests.contract.test_operator_pages import text_of
 from tests.servers.programs import wait_until
 
@@ -134,6 +135,16 @@ def test_what_could_not_be_played_can_be_tried_again(
         assert player.ask(question, setup, setup)
         assert answered(player, question).error == error
     away.dispose()
+
+
+def test_a_play_can_be_tried_again_if_no_thread_could_be_had(desk: Desk, office: Office) -> None:
+    setup, question = desk.space.delivery.setup, ("rules", "cap_per_day", "1")
+    player = PastPlayer(office.engine, office.clock)
+    with no_threads(), pytest.raises(RuntimeError):
+        player.ask(question, setup, setup)
+    assert player.of(question) is None
+    assert player.ask(question, setup, setup)
+    assert not answered(player, question).error
 
 
 def test_what_a_rule_sets_itself_stays_as_it_is() -> None:
