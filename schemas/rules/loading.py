@@ -33,6 +33,7 @@ from schemas.strict_yaml import (
 )
 from schemas.text import closest, folded
 
+NO_TIME = "this leaves no time to send in{words}; the quiet hours cover the whole window"
 _DIGEST_LENGTH = 12  # enough to distinguish one's own files
 _FILE_FORM = FileSchema()
 _TIMING_FORM, _COMPLETION_FORM, _WHERE_FORM = TimingSchema(), CompletionSchema(), WhereSchema()
@@ -155,17 +156,13 @@ def _names_of(keys: Any, index: int) -> Iterator[tuple[str, Path, str]]:  # noqa
 def _without_time(tree: Tree, made: Rules) -> Iterator[Mistake]:
     """Find rules whose emails could never be sent: the quiet hours cover the whole window."""
     for index, rule in enumerate(made.rules):
-        cases: list[tuple[Path, str, Rule]] = [(("rules", index), "", rule)]
-        for number, entry in enumerate(made.courses):
-            there = made.for_course(rule, 0, entry.course[0])
-            cases += [(("courses", number), f" for {rule.name}", there)] * there.enabled
-        for at, words, _ in [one for one in cases if not one[-1].timing.leaves_time()][:1]:
+        cases: list[tuple[Path, str, Timing]] = [(("rules", index), "", rule.timing)]
+        for number, timing in made.timing_in_courses(rule):
+            cases.append((("courses", number), f" for {rule.name}", timing))
+        for at, words, _ in [one for one in cases if not one[-1].leaves_time()][:1]:
             own = (*at, "send"), (*at, "quiet_hours"), ("timing", "send")
             path = next((one for one in own if one in tree.places), at)
-            message = (
-                f"this leaves no time to send in{words}; the quiet hours cover the whole window"
-            )
-            yield mistake_at(tree.places[path], path, message)
+            yield mistake_at(tree.places[path], path, NO_TIME.format(words=words))
 
 
 def _rules_in(tree: Tree) -> Iterator[tuple[Path, Any]]:

@@ -265,6 +265,21 @@ class Rules:
         is_on = rule.enabled and rule.name not in found.off
         return replace(rule, timing=replace(rule.timing, **values), enabled=is_on)
 
+    def timing_in_courses(self, rule: Rule) -> Iterator[tuple[int, Timing]]:
+        """Yield the timing of a rule in each entry of `courses` that leaves it on, by its place."""
+        for place, entry in enumerate(self.courses):
+            there = self.for_course(rule, 0, entry.course[0])
+            if there.enabled:
+                yield place, there.timing
+
+    def leave_time(self) -> bool:
+        """Return whether each rule may send in some minute of the week, in every course."""
+        return all(
+            rule.timing.leaves_time()
+            and all(timing.leaves_time() for _, timing in self.timing_in_courses(rule))
+            for rule in self.rules
+        )
+
     def braked(self) -> tuple[str, ...]:
         """Return the names of the enabled rules with a brake, for all courses or for some."""
         by_course = any(one.timing.get("brake") for one in self.courses)

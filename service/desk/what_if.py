@@ -9,6 +9,7 @@ from marshmallow import ValidationError
 
 from schemas.rules import Rules
 from schemas.rules.form import TimingSchema
+from schemas.rules.loading import NO_TIME
 from service.desk.past_player import Played
 from service.desk.visit import Visit
 from service.desk.wording import words
@@ -46,14 +47,17 @@ def play(visit: Visit) -> Response:
     key, value = visit.field("key", _LONGEST_VALUE), visit.field("value", _LONGEST_VALUE)
     if key not in _NAMES:
         return _page(visit, ("", value), problem=say("Choose a setting."))
+    unusable = say("This value cannot be used.")
     try:
         timing = TimingSchema().load({key: value})
     except ValidationError as error:
         found = error.messages
         why = "; ".join(found.get(key, [])) if isinstance(found, dict) else ""
-        return _page(visit, (key, value), problem=say("This value cannot be used."), why=why)
+        return _page(visit, (key, value), problem=unusable, why=why)
     name = TimingSchema().fields[key].attribute or key
     new = replace(setup, rules=with_timing(setup.rules, name, getattr(timing, name)))
+    if not new.rules.leave_time():  # as the rules file is refused
+        return _page(visit, (key, value), problem=unusable, why=NO_TIME.format(words=""))
     if not visit.pages.past.ask((setup.rules.digest, key, value), setup, new):
         return _page(visit, (key, value), problem=say("Another value is being tried. Please wait."))
     return visit.see_other(f"/settings/try?{urlencode({'key': key, 'value': value})}")

@@ -31,6 +31,13 @@ rules:
     action: email
     template: lesson-finished
     cap_per_day: 8
+  - name: end
+    event: course_completed
+    action: email
+    template: course-finished
+    send: "10:00-12:00"
+courses:
+  - {course: 77, quiet_hours: "20:00-21:00"}
 """
 
 
@@ -86,6 +93,8 @@ def test_another_value_is_played_and_nothing_is_changed(desk: Desk, office: Offi
     ("key", "value", "says"),
     [
         ("cap_per_day", "many", "expected a whole number"),
+        ("quiet_hours", "09:00-13:00", "this leaves no time to send in;"),
+        ("send", "20:15-20:45", "this leaves no time to send in;"),
         ("holidays", "2026-12-25", "Choose a setting."),
         ("", "", "Choose a setting."),
         ("<b>", "9" * 3000, "Choose a setting."),
@@ -149,5 +158,6 @@ def test_a_play_can_be_tried_again_if_no_thread_could_be_had(desk: Desk, office:
 
 def test_what_a_rule_sets_itself_stays_as_it_is() -> None:
     rules = with_timing(rules_of(RULES), "cap_per_day", 1)
-    assert [one.timing.cap_per_day for one in rules.rules if one.name != "done"] == [1, 8]
+    caps = {one.name: one.timing.cap_per_day for one in rules.rules}
+    assert (caps["hello"], caps["often"]) == (1, 8)
     assert Timing().cap_per_day == 2
