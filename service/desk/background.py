@@ -22,10 +22,18 @@ T = TypeVar("T")
 class BackgroundLook(Generic[T]):
     """Keeps what `look` found last, and calls it again, with the time, once that is old.
 
-    Safe to share. `look` runs once at a time.
+    Safe to share. `look` runs once at a time; pages wait `patience_s` for it.
     """
 
-    def __init__(self, look: Callable[[datetime], T], clock: Clock, kept_for: timedelta) -> None:
+    def __init__(
+        self,
+        look: Callable[[datetime], T],
+        clock: Clock,
+        kept_for: timedelta,
+        *,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
+        self._patience_s = patience_s
         self._look = look
         self._clock = clock
         self._kept_for = kept_for
@@ -43,13 +51,18 @@ class BackgroundLook(Generic[T]):
                 self._looking = self._begun(now)
             looking = self._looking
         if is_old and looking is not None:
-            looking.join(_PATIENCE_S)
+            looking.join(self._patience_s)
         return self.last
 
     @property
     def last(self) -> T | None:
         """What was found last, however long ago."""
         return None if self._last is None else self._last[1]
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether a look is under way."""
+        return self._looking is not None
 
     def close(self) -> None:
         """Wait for the look that is under way, which uses the ledger."""

@@ -19,7 +19,6 @@ from service.desk.pictures import PICTURES, Drawing, hour_name, week_of
 from service.desk.visit import Visit
 from workers.standing import CourseStanding, StandingAt
 
-_AGAIN_S, _MOST_AGAIN = 3, 40  # the page loads itself again while it is counted for the first time
 # Its style is inside, and it is only ever shown in an `img`, where nothing is loaded or run.
 _PICTURE_HEADERS = {
     **HEADERS,
@@ -55,7 +54,7 @@ def show(visit: Visit) -> Response:
     """Show the three pictures and their tables."""
     numbers = _numbers(visit)
     if numbers is None:
-        return _counting(visit)
+        return visit.again_page("counting.html")
     shown = Drawing(visit.language, numbers)
     return visit.page(
         "numbers.html",
@@ -74,7 +73,7 @@ def show_course(visit: Visit, course_id: int) -> Response:
     """Show how far the members of a course are, and who stands where the longest."""
     numbers = _numbers(visit)
     if numbers is None:
-        return _counting(visit)
+        return visit.again_page("counting.html")
     found = numbers.course(course_id)
     if found is None:
         nobody = visit.language.say("Nobody is on this course, or there is no such course.")
@@ -107,15 +106,6 @@ def most_stand(visit: Visit, course: CourseStanding) -> str:
 def _numbers(visit: Visit) -> Numbers | None:
     visit.pages.rules.setup()  # they say which lessons count; without them there is another page
     return visit.pages.numbers.newest()
-
-
-def _counting(visit: Visit) -> Response:
-    """Say that it is counted, on a page that loads itself again for two minutes at most."""
-    tries = visit.number_in_query("again") or 1
-    response = visit.page("counting.html", is_slow=tries >= _MOST_AGAIN)
-    if tries < _MOST_AGAIN:
-        response.headers["Refresh"] = f"{_AGAIN_S}; url={request.path}?again={tries + 1}"
-    return response
 
 
 def _busiest(visit: Visit, numbers: Numbers) -> tuple[str, int, int] | None:

@@ -1,12 +1,14 @@
 """What all views of the operators' pages share."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ledger.clock import Clock
 from ledger.engine import Engine
 from schemas.settings import Settings
 from service.desk.counting import numbers_look
+from service.desk.drafts import ReportDrafts
 from service.desk.frame import DeskFrame
 from service.desk.inquiries import Inquiries
 from service.desk.languages import FOLDER
@@ -54,9 +56,13 @@ class OperatorPages:
         self.sent_lately = SentLately(engine, clock)
         self.trials = TrialSender(clock)
         self.numbers = numbers_look(engine, clock, self.rules, self.frame.zone)
+        # The summary is shown as to this address as long as nobody gets it.
+        mailing = settings.operator_email or ("you@example.org",)
+        self.drafts = ReportDrafts(replace(settings, operator_email=mailing), engine, clock)
 
     def close(self) -> None:
         """Wait for what is done in the background, which uses the ledger."""
         self.watch.close()
         self.past.close()
         self.numbers.close()
+        self.drafts.close()

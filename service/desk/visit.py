@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from flask import Response, request
 
@@ -38,6 +38,7 @@ SESSION = "coursebell_session"
 TOKEN = "token"  # noqa: S105 - the name of a field
 _NOTICE = "coursebell_notice"
 _NOTICE_S = 60
+_AGAIN_S, _MOST_AGAIN = 3, 40
 _LONGEST_NOTICE = 300  # characters
 _KEPT = "kept."  # before the names of fields that are carried through the sign-in
 _KEPT_PATH = "kept_path"
@@ -183,6 +184,19 @@ class Visit(Guest):
         response = self.pages.frame.page(status, template, self.times, known)
         if notice:
             self.set_cookie(response, _NOTICE, "", 0)
+        return response
+
+    def again_page(self, template: str, **query: int | None) -> Response:
+        """Return a page that loads itself again while something is found, for two minutes at most.
+
+        `query` is what the address has.
+        """
+        tries = self.number_in_query("again") or 1
+        response = self.page(template, is_slow=tries >= _MOST_AGAIN)
+        if tries < _MOST_AGAIN:
+            given = {"again": tries + 1, **{key: one for key, one in query.items() if one}}
+            where = f"{quote(request.path)}?{urlencode(given)}"
+            response.headers["Refresh"] = f"{_AGAIN_S}; url={where}"
         return response
 
     def masked(self, address: str | None) -> str | None:

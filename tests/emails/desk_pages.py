@@ -121,6 +121,7 @@ def _of_much(folder: Path, visitor: _Visitor) -> Iterator[CheckedPage]:
         for path in _paths():
             if browser.get(path).status_code == HTTPStatus.OK:
                 yield _page(office, browser, path)
+        _counted(browser, "/reports/summary")
         yield _page(office, browser, "/reports/summary")
         for number in range(2, 7):
             yield _page(office, browser, f"/messages/{number}")
