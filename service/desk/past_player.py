@@ -31,7 +31,8 @@ class Played:
     """What came of a question. `is_open`: it is being played; `error`: why there is no answer.
 
     `fewer`, `more` and `moved` are how many emails would not have been sent, would have been sent
-    too, and would have gone at another time.
+    too, and would have gone at another time; `waiting` would not have been sent yet: they wait, or
+    are held for a person.
     """
 
     asked_at: datetime
@@ -40,6 +41,7 @@ class Played:
     since: datetime | None = None
     events: int = 0
     fewer: int = 0
+    waiting: int = 0
     more: int = 0
     moved: int = 0
 
@@ -50,6 +52,14 @@ class _TookTooLongError(Exception):
 
 class _ClosedError(Exception):
     """The play was still under way when the service stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What became of the emails of one play, by key: when each was sent, and which wait."""
+
+    sent: dict[str, datetime] = field(default_factory=dict)
+    waiting: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -129,20 +139,20 @@ class PastPlayer:
         if found is None:
             return replace(begun, error="many")
         number, since = found
-        before, after = (self._sent(one, since, begun.asked_at) for one in (old, new))
-        both = before.keys() & after.keys()
+        before, after = (self._ends(one, since, begun.asked_at) for one in (old, new))
+        gone, both = before.sent.keys() - after.sent.keys(), before.sent.keys() & after.sent.keys()
         return replace(
             begun,
             since=since,
             events=number,
-            fewer=len(before.keys() - after.keys()),
-            more=len(after.keys() - before.keys()),
-            moved=sum(before[key] != after[key] for key in both),
+            fewer=len(gone - after.waiting),
+            waiting=len(gone & after.waiting),
+            more=len(after.sent.keys() - before.sent.keys()),
+            moved=sum(before.sent[key] != after.sent[key] for key in both),
         )
 
-    def _sent(self, setup: SendSetup, since: datetime, now: datetime) -> dict[str, datetime]:
-        """Return by key when each email would have been sent."""
-        ends_at, sent = self.clock.monotonic() + self.longest_s, dict[str, datetime]()
+    def _ends(self, setup: SendSetup, since: datetime, now: datetime) -> _Ends:
+        ends_at, ends = self.clock.monotonic() + self.longest_s, _Ends()
 
         def progressed(_: float = 0) -> None:
             if self._closed.is_set():
@@ -152,8 +162,15 @@ class PastPlayer:
 
         def note(action: PlayedAction) -> None:
             progressed()
-            if action.state is ActionState.DONE and action.plan.kind == KIND:
-                sent[action.plan.key] = action.decided[-1][0]
+            key = action.plan.key
+            if action.plan.kind != KIND:
+                return
+            if action.state is ActionState.DONE:
+                ends.sent[key] = action.decided[-1][0]
+            elif action.is_open or action.state is ActionState.HELD:
+                ends.waiting.add(key)
+            else:
+                ends.waiting.discard(key)  # it was held until something replaced it
 
         simulate(self.engine, setup, since, now, progressed, noted=note)
-        return sent
+        return ends

@@ -88,7 +88,8 @@ def simulate(  # noqa: PLR0913 - what to play, since when and how
     """Play the events found from `since` on by the rules of this set-up.
 
     `progressed` is called with the share done, 0 to 1. `with_brakes`: the accepted forecast
-    applies. `noted` is called with each action that was decided. Raises `LedgerUnavailable`.
+    applies. `noted` is called with each action that was decided, and at the end with each that
+    still waits. Raises `LedgerUnavailable`.
     """
     past, rules = Past(engine, setup), setup.rules
     needs = {name: action.needs for name, action in setup.actions.items()}
@@ -116,6 +117,7 @@ def simulate(  # noqa: PLR0913 - what to play, since when and how
     for action in play.unsettled():
         if action.is_open:
             result.by_rule[action.plan.rule][str(action.reason)] += 1
+            noted(action)
     result.missing_by_rule = Counter(one.rule for one in were_sent.values())
     result.missing = [were_sent[key] for key in sorted(were_sent)[:_MOST_SHOWN]]
     return result
