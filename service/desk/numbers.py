@@ -86,11 +86,11 @@ def show_course(visit: Visit, course_id: int) -> Response:
 def picture(visit: Visit, name: str) -> Response:
     """Return one picture; `narrow` asks for the one of phones."""
     numbers = _numbers(visit)
-    draw = PICTURES.get(name)
-    if numbers is None or draw is None:
+    if numbers is None or name not in PICTURES:
         return visit.missing(visit.language.say("There is no such page."))
     is_narrow = request.args.get("narrow") == "1"
-    image = draw(Drawing(visit.language, numbers), is_narrow=is_narrow)
+    shown = Drawing(visit.language, numbers)
+    image = visit.pages.pictures.drawn(name, shown, is_narrow=is_narrow)
     return Response(image, HTTPStatus.OK, _PICTURE_HEADERS, mimetype="image/svg+xml")
 
 

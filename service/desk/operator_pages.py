@@ -14,6 +14,7 @@ from service.desk.inquiries import Inquiries
 from service.desk.languages import FOLDER
 from service.desk.lately import SentLately
 from service.desk.past_player import PastPlayer
+from service.desk.pictures import KeptPictures
 from service.desk.sign_in_flow import ProviderSignIns
 from service.desk.state import RulesNow
 from service.desk.trial_sender import TrialSender
@@ -56,6 +57,7 @@ class OperatorPages:
         self.sent_lately = SentLately(engine, clock)
         self.trials = TrialSender(clock)
         self.numbers = numbers_look(engine, clock, self.rules, self.frame.zone)
+        self.pictures = KeptPictures()
         # The summary is shown as to this address as long as nobody gets it.
         mailing = settings.operator_email or ("you@example.org",)
         self.drafts = ReportDrafts(replace(settings, operator_email=mailing), engine, clock)

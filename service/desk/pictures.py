@@ -1,5 +1,6 @@
 """The pictures of the page of numbers, and what the tables under them have, in one language."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import time
@@ -151,3 +152,23 @@ PICTURES: Mapping[str, Callable[..., bytes]] = {
     "hours": study_hours,
     "courses": course_progress,
 }
+
+
+class KeptPictures:
+    """Keeps the pictures of the numbers that were counted last, in each language. Safe to share."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._numbers: Numbers | None = None
+        self._drawn: dict[tuple[str, str, bool], bytes] = {}
+
+    def drawn(self, name: str, shown: Drawing, *, is_narrow: bool) -> bytes:
+        """Return the picture of this name in `PICTURES`, and draw it if it is not kept."""
+        key = name, shown.language.code, is_narrow
+        with self._lock:
+            if self._numbers is not shown.numbers:
+                self._numbers, self._drawn = shown.numbers, {}
+            known = self._drawn
+        if key not in known:
+            known[key] = PICTURES[name](shown, is_narrow=is_narrow)
+        return known[key]

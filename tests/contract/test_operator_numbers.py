@@ -5,7 +5,9 @@ import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,9 @@ from ledger.people import accept_person
 from schemas.entity import Entity
 from schemas.roles import Role
 from service.desk.background import BackgroundLook
+from service.desk.counting import Numbers
+from service.desk.languages import FOLDER, ui_language
+from service.desk.pictures import KeptPictures, drawing
 from tests.builders.records import COURSE_ID, course
 from tests.contract.desk_rig import Desk
 from tests.contract.operator_rig import Browser, Office, over
@@ -130,6 +135,21 @@ def test_a_picture_is_an_svg_of_its_own_without_script(desk: Desk, office: Offic
         assert ET.fromstring(answer.text).tag.endswith("svg")  # noqa: S314 - our own
     assert browser.get("/numbers/pictures/none").status_code == 404
     assert office.browser().get(addresses[0]).status_code == 303
+
+
+def test_a_picture_is_drawn_once_for_each_language_and_width() -> None:
+    kept, now = KeptPictures(), HandClock().now()
+    numbers = Numbers(now, (now.date(),), {"welcome": (1,)}, {(0, 9): 1}, ())
+    shown = [drawing(ui_language(None, code, FOLDER), numbers) for code in ("en", "de")]
+    found = [
+        kept.drawn("hours", one, is_narrow=is_narrow)
+        for one in shown
+        for is_narrow in (False, True)
+        for _ in range(2)
+    ]
+    assert [one is other for one, other in pairwise(found)] == [True, False] * 3 + [True]
+    newer = drawing(shown[0].language, replace(numbers))
+    assert kept.drawn("hours", newer, is_narrow=False) is not found[0]
 
 
 def test_pages_of_numbers_survive_odd_addresses_and_titles(desk: Desk, office: Office) -> None:
