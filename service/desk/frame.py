@@ -6,7 +6,7 @@ script have addresses with a digest, so that browsers keep them until they chang
 
 import hashlib
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -44,15 +44,8 @@ class DeskFrame:
 
     def __init__(self, settings: Settings) -> None:
         self.zone = ZoneInfo(settings.zone)
-        self._environment = Environment(
-            loader=FileSystemLoader(_FOLDER / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
         self.style, self.script = _STYLE.read_bytes(), _SCRIPT.read_bytes()
-        self._environment.globals |= {
+        self._known = {
             "space": one_line(settings.space_name) or "Coursebell",
             "isolated": isolated,
             "provider": provider_name(settings),
@@ -73,19 +66,36 @@ class DeskFrame:
         """Return a page; `known` has what its template prints."""
         language, visit = times.language, known.get("visit")
         words = {"_": language.say, "_n": language.say_n, "language": language}
-        text = self._environment.get_template(template).render(
-            **words,
-            times=times,
-            when=times.mark,
-            explained=partial(explained, times),
-            to_whom=partial(to_whom, times),
-            zone=self.zone.key,
-            path=request.path,
-            back=request.full_path.rstrip("?") if request.method == "GET" else "",
-            **known,
+        text = (
+            _environment()
+            .get_template(template)
+            .render(
+                **self._known,
+                **words,
+                times=times,
+                when=times.mark,
+                explained=partial(explained, times),
+                to_whom=partial(to_whom, times),
+                zone=self.zone.key,
+                path=request.path,
+                back=request.full_path.rstrip("?") if request.method == "GET" else "",
+                **known,
+            )
         )
         text = shown_text(text, is_masked=visit is not None and not visit.may_operate)
         return Response(text, status, HEADERS, mimetype="text/html")
+
+
+@cache
+def _environment() -> Environment:
+    """Return the templates; each is compiled once, however many spaces have pages."""
+    return Environment(
+        loader=FileSystemLoader(_FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _digest(content: bytes) -> str:

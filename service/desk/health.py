@@ -223,7 +223,8 @@ def _reports_of(visit: Visit, counts: list[ReportCount], provider: Provider) -> 
     """Return how many reports of each kind a mail provider made in seven days."""
     these = [one for one in counts if one.provider == provider]
     kinds = ", ".join(f"{one.number} {visit.language.say(_KINDS[one.kind])}" for one in these)
-    return f"{_PROVIDERS[provider]}: {kinds}"
+    text = visit.language.say("{what}: {why}")
+    return text.format(what=_PROVIDERS[provider], why=kinds)
 
 
 def _failures(visit: Visit, found: Undecided) -> Iterator[GroupedFailures]:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,22 +39,28 @@ class PageFrame:
             "Referrer-Policy": "no-referrer",
             "X-Robots-Tag": "noindex, nofollow",
         }
-        self._environment = Environment(
-            loader=FileSystemLoader(_FOLDER),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
         space = one_line(settings.space_name)
-        self._environment.globals |= {"style": Markup(style), "space": space}  # noqa: S704 - our own file
+        self._known = {"style": Markup(style), "space": space}  # noqa: S704 - our own file
 
     def page(
         self, status: int, template: str, language: "Language", known: Mapping[str, object]
     ) -> Response:
         """Return a page; `known` has its `title` and what else its template prints."""
-        text = self._environment.get_template(template).render(language=language, **known)
+        found = _environment().get_template(template)
+        text = found.render(language=language, **self._known, **known)
         return Response(text, status, self.headers, mimetype="text/html")
+
+
+@cache
+def _environment() -> Environment:
+    """Return the templates; each is compiled once, however many spaces have pages."""
+    return Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _style(settings: Settings) -> str:

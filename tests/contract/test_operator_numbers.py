@@ -19,7 +19,7 @@ from schemas.roles import Role
 from service.desk.background import BackgroundLook
 from service.desk.counting import Numbers
 from service.desk.languages import FOLDER, ui_language
-from service.desk.pictures import KeptPictures, drawing
+from service.desk.pictures import Drawing, KeptPictures
 from tests.builders.records import COURSE_ID, course
 from tests.contract.desk_rig import Desk
 from tests.contract.operator_rig import Browser, Office, over
@@ -140,7 +140,7 @@ def test_a_picture_is_an_svg_of_its_own_without_script(desk: Desk, office: Offic
 def test_a_picture_is_drawn_once_for_each_language_and_width() -> None:
     kept, now = KeptPictures(), HandClock().now()
     numbers = Numbers(now, (now.date(),), {"welcome": (1,)}, {(0, 9): 1}, ())
-    shown = [drawing(ui_language(None, code, FOLDER), numbers) for code in ("en", "de")]
+    shown = [Drawing(ui_language(None, code, FOLDER), numbers) for code in ("en", "de")]
     found = [
         kept.drawn("hours", one, is_narrow=is_narrow)
         for one in shown
@@ -148,7 +148,7 @@ def test_a_picture_is_drawn_once_for_each_language_and_width() -> None:
         for _ in range(2)
     ]
     assert [one is other for one, other in pairwise(found)] == [True, False] * 3 + [True]
-    newer = drawing(shown[0].language, replace(numbers))
+    newer = Drawing(shown[0].language, replace(numbers))
     assert kept.drawn("hours", newer, is_narrow=False) is not found[0]
 
 

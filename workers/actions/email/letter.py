@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from schemas.actions import NOTICE
@@ -110,6 +110,19 @@ class _Frame:
     address: Phrase | None
 
 
+@cache
+def _frame_template() -> Template:
+    """Return the frame of all emails, which takes a while to compile."""
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(_FRAME)
+
+
 class Letters:
     """Composes emails of one space. Safe to share between threads."""
 
@@ -117,14 +130,7 @@ class Letters:
         self._branding = branding
         self._own = own
         self._accent = accent_of(branding.colour)
-        environment = Environment(
-            loader=FileSystemLoader(_FOLDER),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._frame = environment.get_template(_FRAME)
+        self._frame = _frame_template()
 
     def compose(self, facts: LetterFacts) -> Letter:
         """Return the email for these facts; the same facts give the same email.
