@@ -3,6 +3,7 @@
 Records are shown by the fields we use. No record of a person is shown.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,6 +38,16 @@ _ORIGINS = {
     Origin.REVIEW: words("an operator who holds its emails"),
     Origin.TIMER: words("a timer of ours"),
 }
+_OUTCOMES: Mapping[str, str] = {
+    ActionState.DONE: words("It was accepted"),
+    ActionState.PLANNED: words("Planned"),
+    ActionState.WAITING: words("Waits"),
+    ActionState.HELD: words("Held"),
+    ActionState.SKIPPED: words("Not sent on purpose"),
+    ActionState.FAILED: words("Failed"),
+    ActionState.UNKNOWN: words("Cut off while it was handed over"),
+}
+_RESEND = re.compile(r"resend of (\d+) by (.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +168,8 @@ def _decided(visit: Visit, titled: TitledEvent, trace: RuleTrace | None) -> Step
         version = say("by version {version} of the rules").format(version=trace.rules_version[:8])
         lines.append(version)
         for one in trace.tried:
-            lines.append(f"{one.rule}: {_verdict(visit, one)}")
+            verdict = say("{what}: {why}").format(what=one.rule, why=_verdict(visit, one))
+            lines.append(verdict)
             lines += [f"— {_condition(visit, each)}" for each in one.conditions]
     if event.reason:
         lines.append(_explained(visit, event.reason))
@@ -192,12 +204,13 @@ def _steps_of(visit: Visit, titled: TitledEvent, action: ActionView) -> Iterator
     due = say("due {time}").format(time=_at(visit, action.due_at))
     yield Step(say("Planned"), (rule, due), message_id=action.action_id)
     for one in action.tries:
-        about = [_at(visit, one.at), one.outcome]
+        outcome = _OUTCOMES.get(one.outcome)
+        about = [_at(visit, one.at), say(outcome) if outcome else one.outcome]
         if one.tries > 1:
             about.append(visit.language.say_n("{number} time", "{number} times", one.tries))
         lines = [", ".join(about)]
         lines += [_explained(visit, one.reason)] if one.reason else []
-        lines += [one.detail] if one.detail else []
+        lines += [_detail(visit, one.detail)] if one.detail else []
         yield Step(say("Tried"), tuple(lines), is_broken=one.outcome in _BROKEN)
     shown = shown_email(visit.times, action, holding)
     lines = [shown.word]
@@ -207,3 +220,12 @@ def _steps_of(visit: Visit, titled: TitledEvent, action: ActionView) -> Iterator
     lines += [action.receipt] if action.receipt else []
     is_broken = state in _BROKEN and not any(one.outcome in _BROKEN for one in action.tries)
     yield Step(say("Result"), tuple(lines), is_broken)
+
+
+def _detail(visit: Visit, detail: str) -> str:
+    """Return what is kept about a try, with that it repeats another in words."""
+    found = _RESEND.fullmatch(detail)
+    if found is None:
+        return detail
+    say = visit.language.say
+    return f"{say('It repeats')} {say('an earlier email')} ({found[1]}, {found[2]})"

@@ -158,7 +158,8 @@ def _welcome(
 def weak_words(guest: Guest) -> str:
     """Return what is wrong with a password that is too easy to guess."""
     return guest.language.say(
-        "Use at least 12 characters that are not your name, such as four or five words."
+        "Use at least 12 characters, such as four or five words: not your name, and not the same"
+        " few again and again."
     )
 
 
