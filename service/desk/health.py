@@ -72,6 +72,7 @@ _PROVIDERS = {
     Provider.BREVO: "Brevo",
 }
 _MEGABYTE = 1_000_000
+_MOST_RETURNED = 20  # people by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ def show(visit: Visit) -> Response:
         waiting = waiting_by_kind(connection)
         compared = last_run(connection, [CheckKind.RECONCILE], None)
         grouped = undecided(connection) if visit.is_engineer else None
+    is_returned = any(one.code == "bounced" for one in condition.needs)
     areas = list(_areas(visit, condition, found, waiting))
     return visit.page(
         "health.html",
@@ -113,6 +115,8 @@ def show(visit: Visit) -> Response:
         unproven=list(_unproven(visit, found.refused)),
         comparison=_comparison(visit, compared),
         reports=[_reports_of(visit, found.reports, name) for name in _providers(found.reports)],
+        returned=(pages.returned.newest() or []) if is_returned else [],
+        most_returned=_MOST_RETURNED,
         looked_at=condition.at,
         lines=list(status_lines(found, pages.settings)) if visit.is_engineer else [],
         refused=[(one, REFUSALS[one.reason]) for one in found.refused],

@@ -18,7 +18,7 @@ from service.desk.pictures import KeptPictures
 from service.desk.sign_in_flow import ProviderSignIns
 from service.desk.state import RulesNow
 from service.desk.trial_sender import TrialSender
-from service.desk.trouble import ConditionWatch
+from service.desk.trouble import ConditionWatch, returned_look
 from service.limits import AddressLimit
 
 MOST_WRONG = 10  # passwords in a minute
@@ -45,6 +45,7 @@ class OperatorPages:
         self.wake = wake
         self.frame = DeskFrame(settings)
         self.watch = ConditionWatch(settings, engine, clock)
+        self.returned = returned_look(settings, engine, clock)
         self.rules = RulesNow(settings, clock)
         self.inquiries = Inquiries(clock)
         self.past = PastPlayer(engine, clock)
@@ -65,6 +66,7 @@ class OperatorPages:
     def close(self) -> None:
         """Wait for what is done in the background, which uses the ledger."""
         self.watch.close()
+        self.returned.close()
         self.past.close()
         self.numbers.close()
         self.drafts.close()

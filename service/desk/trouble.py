@@ -3,19 +3,22 @@
 It is looked at again at most every half minute, since that asks all parts and counts many rows.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from ledger.clock import Clock
 from ledger.engine import Engine, reading
+from ledger.suppressions import SuppressedPerson, suppressed_people
 from schemas.settings import Settings
 from service.cli.status import Condition, Snapshot, condition_now, snapshot
 from service.desk.background import BackgroundLook
 from service.desk.languages import Times
 from service.desk.wording import words
 from workers.attention import Need
+from workers.secret_key import checked_secret_key
 
 _KEPT_FOR = timedelta(seconds=30)
+_RETURNED_KEPT_FOR, _PATIENCE_S = timedelta(minutes=2), 0.3
 # The emails themselves are listed one by one.
 SHOWN_ONE_BY_ONE = frozenset({"held", "unknown", "failed", "restored"})
 _SENTENCES = {
@@ -86,6 +89,23 @@ class ConditionWatch:
     def close(self) -> None:
         """Wait for the look that is under way, which uses the ledger."""
         self._look.close()
+
+
+def returned_look(
+    settings: Settings, engine: Engine, clock: Clock
+) -> BackgroundLook[list[SuppressedPerson]]:
+    """Return what finds the people to whose address no email is sent, as emails came back.
+
+    All addresses are compared, which takes a moment in a large ledger.
+    """
+
+    def look(now: datetime) -> list[SuppressedPerson]:
+        key = checked_secret_key(settings, engine, now)
+        with reading(engine) as connection:
+            found = suppressed_people(connection, key)
+        return [one for one in found if one.coworker_id is not None]
+
+    return BackgroundLook(look, clock, _RETURNED_KEPT_FOR, patience_s=_PATIENCE_S)
 
 
 def trouble_sentences(times: Times, condition: Condition | None) -> list[str]:

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from ledger.checks import CheckKind, begin_check, end_check
+from ledger.choices import mailbox_hash
 from ledger.engine import writing
 from ledger.intake import Origin, store_notifications
 from ledger.mail_reports import store_reports
 from ledger.monitoring import count_refusals
+from ledger.suppressions import Suppression, suppress
 from schemas.entity import Entity
 from schemas.mail_reports import MailReport, Provider, ReportKind
 from schemas.notification import Notification
@@ -19,6 +21,7 @@ from schemas.reasons import Refusal
 from schemas.roles import Role
 from tests.contract.desk_rig import Desk
 from tests.contract.operator_rig import Office, opened, over
+from tests.contract.study_rig import HASH_KEY
 from tests.contract.test_operator_pages import statements, text_of
 from tests.servers.ready_ledgers import sqlite_copy
 
@@ -77,6 +80,21 @@ def test_health_says_of_each_part_whether_it_works(desk: Desk, office: Office) -
     assert "Works Storage The database can be read and written." in seen
     assert "Oldest event that is not decided none" in seen
     assert "There was none yet. It runs each night." in seen
+
+
+def test_health_names_the_people_whose_emails_came_back(desk: Desk, tmp_path: Path) -> None:
+    for number in (1, 2):
+        desk.space.enrol(number)
+    desk.space.work()
+    now = desk.space.clock.now()
+    with writing(desk.space.engine) as connection:
+        hashed = mailbox_hash("person2@example.org", HASH_KEY)
+        suppress(connection, Suppression(hashed, ReportKind.HARD_BOUNCE, now, Provider.POSTMARK))
+    with over(desk, tmp_path, COURSEBELL_SECRET_KEY=HASH_KEY) as office:
+        seen = office.signed_in(Role.LOOK).get("/health")
+    assert "People whose emails came back Person 2" in text_of(seen)
+    assert "/people/1" not in seen.text
+    assert "person2@example.org" not in seen.text
 
 
 def test_health_shows_what_waits_longest(desk: Desk, office: Office) -> None:
