@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Response, request
 
-from ledger.clock import Clock
-from ledger.engine import Engine, reading, writing
+from ledger.engine import reading, writing
 from ledger.operators import Operator, OperatorSession, is_to_note, note_use, signed_in
 from schemas.errors import LedgerUnavailable
 from schemas.fields import MAX_ID
@@ -24,17 +22,10 @@ View = Callable[..., Response]
 
 
 class Answering:
-    """Answers with the pages of one service; takes what they are made from."""
+    """Answers with the pages of one service."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        engine: Engine,
-        clock: Clock,
-        wake: Callable[[], object],
-        locales: Path | None = None,
-    ) -> None:
-        self.pages = OperatorPages(settings, engine, clock, wake, locales)
+    def __init__(self, pages: OperatorPages) -> None:
+        self.pages = pages
         self._note_again_at = 0.0
 
     def close(self) -> None:

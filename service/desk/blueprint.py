@@ -95,8 +95,9 @@ class _Views:
         """What answers each request."""
         with self._lock:
             if self._answering is None:
+                pages = resolve_name("service.desk.operator_pages:OperatorPages")
                 make = resolve_name("service.desk.answering:Answering")
-                self._answering = cast("Answering", make(*self._made_from))
+                self._answering = cast("Answering", make(pages(*self._made_from)))
             return self._answering
 
     def unknown(self) -> Response | None:

@@ -68,6 +68,13 @@ def confirm(browser: Browser, question: TestResponse, path: str = OLD) -> TestRe
     return browser.post(f"{path}/decide", {**fields, "id": ids})
 
 
+def test_today_leads_to_what_an_operator_holds_although_it_needs_nobody(
+    desk: Desk, office: Office
+) -> None:
+    hold(desk, 1, reason="on-hold")
+    assert 'href="/held"' in office.signed_in().get("/").text
+
+
 def test_held_emails_are_grouped_by_what_they_wait_for(desk: Desk, office: Office) -> None:
     desk.refuse(9)
     hold(desk, 1, 2)
