@@ -5,12 +5,13 @@ has the reason for each setting. The most important: one retry mechanism (the le
 no ETA, no remote control, and sockets with timeouts.
 """
 
-import signal
 import warnings
+from functools import partial
 from typing import Any
 
-from celery import Celery, Task, signals
+from celery import Celery, Task, bootsteps, signals
 from celery.exceptions import SecurityWarning
+from celery.worker import WorkController
 
 from ledger.clock import SYSTEM_CLOCK
 from schemas.settings import Settings
@@ -21,6 +22,7 @@ from workers.heartbeat import EVERY_S
 from workers.logs import set_up_logs
 from workers.queues import HOOKS_CHECK, SOURCE_CHECK
 from workers.shared_state import SharedState, children_of
+from workers.stopping import Stopping
 from workers.wakeup import Wakeup, celery_queues
 from workers.worker_process import (
     LONGEST_TASK_S,
@@ -45,7 +47,6 @@ _CONFIGURATION: dict[str, Any] = {
     "worker_hijack_root_logger": False,
     "worker_redirect_stdouts": False,
     "worker_send_task_events": False,
-    "worker_soft_shutdown_timeout": 10,  # for tasks other than emails; see `workers.shared_state`
     "worker_max_tasks_per_child": 5000,
     "worker_proc_alive_timeout": MOST_PAUSE_S + 30,  # a child that cannot start exits after a pause
     "broker_connection_retry_on_startup": True,
@@ -64,7 +65,6 @@ _TRANSPORT: dict[str, Any] = {
 _IN_MEMORY: dict[str, Any] = {
     "worker_pool": "threads",
     "task_time_limit": None,
-    "worker_soft_shutdown_timeout": 0,
     "broker_transport_options": {"polling_interval": 0.05},
 }
 
@@ -98,7 +98,17 @@ def make_worker_app(settings: Settings, *, heartbeat_every_s: float = EVERY_S) -
 
     starts.connect(begin, weak=False)
     ends.connect(_end, weak=False)
-    _connect_signals(settings, shared, broker_url)
+    _connect_signals(settings, broker_url)
+
+    class Listen(bootsteps.StartStopStep):
+        """Takes the place of Celery's handlers of signals before the first message is read."""
+
+        requires = ("celery.worker.components:Pool",)
+
+        def start(self, parent: WorkController) -> None:
+            Stopping(shared, partial(_children, parent)).listen()
+
+    app.steps["worker"].add(Listen)
     return app
 
 
@@ -117,7 +127,18 @@ def run_worker(app: Celery) -> int:
         without_heartbeat=True,
     )
     worker.start()
+    Stopping.close()
     return int(worker.exitcode or 0)
+
+
+def _children(worker: WorkController) -> list[int]:
+    """Return the process ids of a worker's children, of which threads have none."""
+    pool: Any = worker.pool
+    try:
+        found: list[int] = pool.info.get("processes", [])
+    except AttributeError:  # the pool has stopped
+        return []
+    return found
 
 
 def _end(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
@@ -132,16 +153,11 @@ def _note_end(task_id: str, **_: Any) -> None:  # noqa: ANN401 - Celery's own si
     task_ended(task_id)
 
 
-def _connect_signals(settings: Settings, shared: SharedState, broker_url: str) -> None:
+def _connect_signals(settings: Settings, broker_url: str) -> None:
     """Call our code at each event in the worker's life."""
 
     def keep_our_logs(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         set_up_logs("worker")
-
-    def finish_first(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
-        # Celery signals a shutdown only after it has waited for the tasks.
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            shared.finish_actions_before(number)
 
     def look_at_once(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         # Credentials may be new, and wake-ups sent before this worker ran may be lost.
@@ -149,7 +165,6 @@ def _connect_signals(settings: Settings, shared: SharedState, broker_url: str) -
         wakeup.wake(HOOKS_CHECK, *([SOURCE_CHECK] if settings.check_every_s else []))
         wakeup.close()
 
-    signals.worker_ready.connect(finish_first, weak=False)
     signals.worker_ready.connect(look_at_once, weak=False)
     signals.setup_logging.connect(keep_our_logs, weak=False)
     signals.task_prerun.connect(_note_start, weak=False)

@@ -8,10 +8,8 @@ import fcntl
 import mmap
 import os
 import signal
-import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -21,8 +19,6 @@ from workers.queues import SOURCE_CHECK, UPKEEP_TASKS
 _BYTE = 1
 _STOPPING, _FAILED, _REFUSED = 0, 1, 2  # bytes of the shared memory; from the last on, one per task
 _MOST_COUNTED = 255
-_LONGEST_EMAIL_S = 108.0  # see `SmtpTimeouts`
-_LOOK_EVERY_S = 0.1
 
 
 def children_of(workers: int) -> int:
@@ -75,28 +71,8 @@ class SharedState:
         self._memory[_FAILED] = 0
         return count
 
-    def finish_actions_before(self, number: signal.Signals) -> None:
-        """Make this signal first stop new work and wait for the actions being performed.
-
-        Then the previous handler runs. A second signal meanwhile takes effect at once.
-        """
-        before = signal.getsignal(number)
-
-        def stop(came: int, frame: FrameType | None) -> None:
-            if not self.is_stopping():
-                self.stop()
-                _print_error(b"Stopping once the emails that were begun are finished.\n")
-                give_up_at = time.monotonic() + _LONGEST_EMAIL_S
-                while self._is_action_running() and time.monotonic() < give_up_at:
-                    time.sleep(_LOOK_EVERY_S)
-            if callable(before):
-                # Celery writes there what another Ctrl-C would do, which is not true here.
-                setattr(sys, "__stdout__", None)  # noqa: B010 - typed as final
-                before(came, frame)
-
-        signal.signal(number, stop)
-
-    def _is_action_running(self) -> bool:
+    def is_action_running(self) -> bool:
+        """Return whether a child performs actions."""
         for slot in self._action_slots:
             if not self._lock(slot):
                 return True
@@ -177,9 +153,3 @@ class SharedState:
         with self._mutex:
             self._held.discard(slot)
             fcntl.lockf(self._slots, fcntl.LOCK_UN, _BYTE, slot)
-
-
-def _print_error(line: bytes) -> None:
-    # Called in a signal handler, which may have interrupted one of Python's own streams.
-    with contextlib.suppress(OSError):
-        os.write(2, line)

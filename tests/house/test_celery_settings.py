@@ -46,7 +46,6 @@ def test_a_worker_has_timeouts_and_reconnects_without_end(worker: Celery) -> Non
     assert options["unacked_restore_throttle"] == 1
     assert worker.conf.broker_connection_max_retries is None
     assert worker.conf.broker_connection_retry_on_startup is True
-    assert worker.conf.worker_soft_shutdown_timeout > 0
 
 
 def test_publishing_gives_up_within_half_a_second() -> None:

@@ -22,7 +22,7 @@ _ALLOWED = {
     "ledger/clock.py": "it is the clock",
     "ledger/migrations/env.py": "Alembic loads it by its path and passes no arguments of ours",
     "workers/local/": "starts, watches and restarts real processes",
-    "workers/shared_state.py": "waits in a signal handler for real processes to finish",
+    "workers/stopping.py": "waits in a signal handler for real processes to finish",
     "workers/source/deadline.py": "limits how long real sockets may take",
     "workers/source/http.py": "dates an answer that has no date",
     "workers/source/limits.py": "compares with `limits`, which reads the system's time",

@@ -1,0 +1,35 @@
+"""A worker stops at the next step of its event loop, and what still runs later is ended."""
+
+import subprocess
+import sys
+
+import pytest
+
+_ASKED = ["here", "asked Celery to stop: True"]
+
+
+@pytest.mark.parametrize(
+    ("scene", "printed", "code"),
+    [
+        # A signal only asks, and another one at once is the same request.
+        ("asked", ["child runs: True"], 0),
+        ("again", ["child ended by: 3"], 1),
+        # What takes too long is ended; the worker too, however it hangs.
+        ("late", ["child ended by: 3"], 1),
+        ("deaf", ["deaf", "child ended by: 9"], 1),
+        # An email that was begun may take longer.
+        ("email", ["sent", "child ended by: 3"], 1),
+    ],
+)
+def test_a_worker_stops_once_its_emails_are_finished_and_in_a_bounded_time(
+    scene: str, printed: list[str], code: int
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.contract.stopping_program", scene],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout.splitlines(), done.returncode) == (_ASKED + printed, code)
+    assert done.stderr == "Stopping once the emails that were begun are finished.\n"
