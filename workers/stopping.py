@@ -81,6 +81,7 @@ class Stopping:
             self._take_next_step(now)
 
     def _take_next_step(self, now: float) -> None:
+        _print_error(b"Not stopped yet; what still runs is ended now.\n")
         children = list(self._children())
         if not (children and self._harder):
             os._exit(_EXIT_FAILED)
