@@ -101,6 +101,13 @@ BROKEN: dict[str, tuple[str, Callable[[str], str]]] = {
         "axe image-alt",
         _after_heading('<img src="https://a.example/a.png">'),
     ),
+    "a picture without a text that only wide emails show": (
+        "axe image-alt",
+        _after_heading(
+            "<style>@media (max-width: 500px) {.it {display: none}}</style>"
+            '<img src="https://a.example/a.png" class="it">'
+        ),
+    ),
     "a link without words": ("axe link-name", _after_heading('<a href="https://a.example/"></a>')),
     "a link that only dark mode hides in its text": (
         "axe link-in-text-block",
