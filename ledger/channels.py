@@ -6,8 +6,10 @@ The names of channels are those of `schemas.actions.channel_of`.
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, or_, select, true
 
 from ledger.controls import set_value, value_of
 from ledger.tables import UNDECIDED_ACTIONS, actions, attempts
@@ -89,17 +91,7 @@ def refusing_endpoints(connection: Connection) -> dict[str, LastRefusal]:
 
 def _failing(connection: Connection, reason: Reason) -> Iterator[tuple[str, str, datetime]]:
     """Yield name, audience and last time of each endpoint that failed so and accepted nothing."""
-    rows = connection.execute(
-        select(actions.c.kind, actions.c.audience, func.max(actions.c.finished_at).label("at"))
-        .where(
-            UNDECIDED_ACTIONS,
-            actions.c.state == ActionState.FAILED,
-            actions.c.reason == reason,
-            actions.c.closed_at.is_(None),
-            actions.c.audience.startswith(ENDPOINT, autoescape=True),
-        )
-        .group_by(actions.c.kind, actions.c.audience)
-    ).all()
+    rows = connection.execute(_failed(), {"why": reason}).all()
     for kind, audience, at in rows:
         accepted = select(actions.c.id).where(
             actions.c.audience == audience,
@@ -111,6 +103,21 @@ def _failing(connection: Connection, reason: Reason) -> Iterator[tuple[str, str,
         name = endpoint_of(audience)
         if name and not is_tested and connection.scalar(accepted.limit(1)) is None:
             yield name, audience, at
+
+
+@cache
+def _failed() -> Select[Any]:
+    return (
+        select(actions.c.kind, actions.c.audience, func.max(actions.c.finished_at).label("at"))
+        .where(
+            UNDECIDED_ACTIONS,
+            actions.c.state == ActionState.FAILED,
+            actions.c.reason == bindparam("why"),
+            actions.c.closed_at.is_(None),
+            actions.c.audience.startswith(ENDPOINT, autoescape=True),
+        )
+        .group_by(actions.c.kind, actions.c.audience)
+    )
 
 
 def refused_in_a_row(connection: Connection, channel: str, now: datetime, *, number: int) -> bool:

@@ -8,15 +8,17 @@ keys bound their number. Activity counts events and records that our polls only 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
-    Dialect,
     Select,
     String,
     Subquery,
+    bindparam,
     case,
     cast,
     exists,
@@ -93,13 +95,7 @@ def count_refusals(connection: Connection, counts: Mapping[Refusal, int], now: d
 
 def refused_since(connection: Connection, since: datetime) -> list[Refused]:
     """Return the refusals since then, the most frequent reason first."""
-    count, last_at = func.sum(refusals.c.count), func.max(refusals.c.last_at)
-    rows = connection.execute(
-        select(refusals.c.reason, count.label("number"), last_at.label("last_at"))
-        .where(refusals.c.last_at >= since, refusals.c.reason.in_(list(Refusal)))
-        .group_by(refusals.c.reason)
-        .order_by(count.desc(), refusals.c.reason)
-    ).all()
+    rows = connection.execute(_refused(), {"since": since}).all()
     return [
         Refused(
             Refusal(row.reason),
@@ -109,6 +105,17 @@ def refused_since(connection: Connection, since: datetime) -> list[Refused]:
         )
         for row in rows
     ]
+
+
+@cache
+def _refused() -> Select[Any]:
+    count, last_at = func.sum(refusals.c.count), func.max(refusals.c.last_at)
+    return (
+        select(refusals.c.reason, count.label("number"), last_at.label("last_at"))
+        .where(refusals.c.last_at >= bindparam("since"), refusals.c.reason.in_(list(Refusal)))
+        .group_by(refusals.c.reason)
+        .order_by(count.desc(), refusals.c.reason)
+    )
 
 
 def _accepted_after(connection: Connection, reason: Refusal, moment: datetime) -> bool:
@@ -154,19 +161,11 @@ def activity_by_hour(connection: Connection, since: datetime) -> dict[datetime, 
 
     Hours are in UTC; hours without activity are omitted.
     """
-    is_sqlite = connection.dialect.name == "sqlite"
-    happened = select(
-        _hour_of(events.c.happened_at, connection.dialect).label("hour"),
-        events.c.course_member_id,
-    ).where(events.c.happened_at >= since, events.c.kind.not_in(ABOUT_GONE))
-    seen = select(
-        _hour_of(records.c.created_at, connection.dialect).label("hour"),
-        func.coalesce(records.c.course_member_id, records.c.record_id),
-    ).where(records.c.entity.in_(FOLLOWED), records.c.created_at >= since)
-    both = union(happened, seen).subquery()
-    rows = connection.execute(
-        select(both.c.hour, func.count().label("number")).group_by(both.c.hour)
-    )
+    dialect = connection.dialect
+    is_sqlite = dialect.name == "sqlite"
+    has_bins = not is_sqlite and (dialect.server_version_info or ()) >= (14,)
+    query = _activity(is_sqlite=is_sqlite, has_bins=has_bins)
+    rows = connection.execute(query, {"since": since})
     # SQLite returns text such as `2026-03-01 15`.
     return {
         datetime.fromisoformat(f"{row.hour}:00+00:00")
@@ -176,26 +175,50 @@ def activity_by_hour(connection: Connection, since: datetime) -> dict[datetime, 
     }
 
 
-def _hour_of(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any]:
-    """Return the beginning of the hour, in UTC."""
-    if dialect.name == "sqlite":
+@cache
+def _activity(*, is_sqlite: bool, has_bins: bool) -> Select[Any]:
+    """Return a query for it since the moment `since`; it is built once for each kind of server."""
+    hours = [
+        _hour_of(column, is_sqlite=is_sqlite, has_bins=has_bins).label("hour")
+        for column in (events.c.happened_at, records.c.created_at)
+    ]
+    since: BindParameter[Any] = bindparam("since")
+    happened = select(hours[0], events.c.course_member_id).where(
+        events.c.happened_at >= since, events.c.kind.not_in(ABOUT_GONE)
+    )
+    whose = func.coalesce(records.c.course_member_id, records.c.record_id)
+    seen = select(hours[1], whose).where(
+        records.c.entity.in_(FOLLOWED), records.c.created_at >= since
+    )
+    both = union(happened, seen).subquery()
+    return select(both.c.hour, func.count().label("number")).group_by(both.c.hour)
+
+
+def _hour_of(column: ColumnElement[Any], *, is_sqlite: bool, has_bins: bool) -> ColumnElement[Any]:
+    """Return the beginning of the hour, in UTC. PostgreSQL has bins from version 14 on."""
+    if is_sqlite:
         # The stored text, up to the hour: many times faster than to parse it as a time.
         return func.substr(cast(column, String), 1, 13)
-    if (dialect.server_version_info or ()) >= (14,):
+    if has_bins:
         return func.date_bin(timedelta(hours=1), column, _AN_HOUR)
     return func.date_trunc("hour", column, "UTC")  # takes twice as long
 
 
 def busy_since(connection: Connection, upto: datetime, number: int) -> datetime | None:
     """Return when the last `number` events until `upto` began; None if there are fewer."""
-    moment: datetime | None = connection.scalar(
+    moment: datetime | None = connection.scalar(_busy(number), {"upto": upto})
+    return moment
+
+
+@cache
+def _busy(number: int) -> Select[Any]:
+    return (
         select(events.c.happened_at)
-        .where(events.c.happened_at <= upto)
+        .where(events.c.happened_at <= bindparam("upto"))
         .order_by(events.c.happened_at.desc())
         .offset(number)
         .limit(1)
     )
-    return moment
 
 
 def last_happened_at(connection: Connection, now: datetime) -> datetime | None:
@@ -203,22 +226,24 @@ def last_happened_at(connection: Connection, now: datetime) -> datetime | None:
 
     Times in the future are ignored: only older versions stored such times.
     """
-    moments = [
-        connection.scalar(
-            select(func.max(events.c.happened_at)).where(
-                events.c.kind.not_in(ABOUT_GONE), events.c.happened_at <= now
-            )
-        )
-    ]
-    moments += [
-        connection.scalar(
-            select(func.max(records.c.created_at)).where(
-                records.c.entity == entity, records.c.created_at <= now
-            )
+    moments = [connection.scalar(query, {"now": now}) for query in _latest()]
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+@cache
+def _latest() -> tuple[Select[Any], ...]:
+    """Return queries for the latest event, and the latest record of each kind, until `now`."""
+    now: BindParameter[Any] = bindparam("now")
+    happened = select(func.max(events.c.happened_at)).where(
+        events.c.kind.not_in(ABOUT_GONE), events.c.happened_at <= now
+    )
+    seen = (
+        select(func.max(records.c.created_at)).where(
+            records.c.entity == entity, records.c.created_at <= now
         )
         for entity in FOLLOWED
-    ]
-    return max((moment for moment in moments if moment is not None), default=None)
+    )
+    return happened, *seen
 
 
 def reports_by_location(
@@ -228,7 +253,8 @@ def reports_by_location(
 
     Only records that were read count. The location is the course's.
     """
-    rows = connection.execute(_reports(since, lately, until)).all()
+    period = {"since": since, "lately": lately, "until": until}
+    rows = connection.execute(_reports(), period).all()
     course_ids = {row.course_id for row in rows if row.course_id is not None}
     courses = present_among(connection, Entity.COURSE, sorted(course_ids))
     counted: dict[tuple[str, Entity, int], dict[bool, dict[Origin, int]]] = {}
@@ -252,9 +278,10 @@ def _place(course: object) -> tuple[str, int | None]:
     return course.business_name or f"location {course.business_id}", course.business_id
 
 
-def _reports(since: datetime, lately: datetime, until: datetime) -> Select[Any]:
-    """Return a query that counts these records by who reported them and by course."""
-    each, one, member = _by_report(since, lately, until), notifications, records.alias("member")
+@cache
+def _reports() -> Select[Any]:
+    """Return a query that counts the records of a period by who reported them and by course."""
+    each, one, member = _by_report(), notifications, records.alias("member")
     named = (
         select(
             *(each.c.is_enrolment, each.c.is_late, each.c.member_id),
@@ -284,7 +311,7 @@ def _reports(since: datetime, lately: datetime, until: datetime) -> Select[Any]:
     return select(*kept, func.sum(of_course.c.number).label("number")).group_by(*kept)
 
 
-def _by_report(since: datetime, lately: datetime, until: datetime) -> Subquery:
+def _by_report() -> Subquery:
     """Return each record and the best of its reports: a hook's, a relay's, or else the first.
 
     `offset(0)`, here and above, keeps SQLite from merging the nested queries and finding everything
@@ -304,8 +331,8 @@ def _by_report(since: datetime, lately: datetime, until: datetime) -> Subquery:
     found = select(
         (record.c.entity == Entity.COURSE_MEMBER).label("is_enrolment"),
         best.scalar_subquery().label("best"),
-        (made_at >= lately).label("is_late"),
+        (made_at >= bindparam("lately")).label("is_late"),
         member_id.label("member_id"),
     )
-    is_wanted = (record.c.entity.in_(FOLLOWED), made_at >= since, made_at < until)
-    return found.where(*is_wanted).offset(0).subquery()
+    in_time = (made_at >= bindparam("since"), made_at < bindparam("until"))
+    return found.where(record.c.entity.in_(FOLLOWED), *in_time).offset(0).subquery()

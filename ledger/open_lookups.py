@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, null, select
+from sqlalchemy import BindParameter, Connection, Select, and_, bindparam, case, func, null, select
 
 from ledger.engine import chunks
 from ledger.tables import lookups, records
@@ -55,7 +57,29 @@ def open_lookups(connection: Connection, course_member_ids: Collection[int]) -> 
 
 
 def _open_lookups(connection: Connection, course_member_ids: list[int]) -> list[OpenLookup]:
+    return [
+        OpenLookup(
+            Entity(row.entity),
+            row.record_id,
+            LookupState(row.state),
+            row.due_at,
+            None if row.reason is None else Reason(row.reason),
+            row.lesson_id,
+        )
+        for query in _of_enrolments()
+        # Not ordered by the database: SQLite would read all lookups of the kind in that order.
+        for row in sorted(
+            connection.execute(query, {"members": course_member_ids}),
+            key=lambda row: row.record_id,
+        )
+    ]
+
+
+@cache
+def _of_enrolments() -> tuple[Select[Any], Select[Any]]:
+    """Return queries for the open lookups of the enrolments `members`, and of their lessons."""
     lesson = Entity.COMPLETED_LESSON
+    members: BindParameter[Any] = bindparam("members", expanding=True)
     columns = (
         *(lookups.c.entity, lookups.c.record_id, lookups.c.state, lookups.c.due_at),
         lookups.c.reason,
@@ -64,7 +88,7 @@ def _open_lookups(connection: Connection, course_member_ids: list[int]) -> list[
     missing = case((records.c.gone_at.is_not(None), records.c.lesson_id))
     of_enrolment = select(*columns, null().label("lesson_id")).where(
         lookups.c.entity == Entity.COURSE_MEMBER,
-        lookups.c.record_id.in_(course_member_ids),
+        lookups.c.record_id.in_(members),
         is_open,
     )
     of_lessons = (
@@ -75,21 +99,9 @@ def _open_lookups(connection: Connection, course_member_ids: list[int]) -> list[
         )
         .where(
             records.c.entity == lesson,
-            records.c.course_member_id.in_(course_member_ids),
+            records.c.course_member_id.in_(members),
             lookups.c.entity == lesson,
             is_open,
         )
     )
-    return [
-        OpenLookup(
-            Entity(row.entity),
-            row.record_id,
-            LookupState(row.state),
-            row.due_at,
-            None if row.reason is None else Reason(row.reason),
-            row.lesson_id,
-        )
-        for statement in (of_enrolment, of_lessons)
-        # Not ordered by the database: SQLite would read all lookups of the kind in that order.
-        for row in sorted(connection.execute(statement), key=lambda row: row.record_id)
-    ]
+    return of_enrolment, of_lessons

@@ -7,14 +7,27 @@ hand-over, its outcome after it. `expire_handovers` settles actions whose worker
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from ledger.attempts import count_attempts, note_attempt, note_wait, wait_after_cuts
 from ledger.channels import goes_around, goes_through
 from ledger.engine import chunks
-from ledger.skew import is_lease_over
+from ledger.skew import is_lease_over, is_lease_over_now, lease_values
 from ledger.tables import (
     PERFORMING_ACTIONS,
     UNFINISHED_ACTIONS,
@@ -69,30 +82,39 @@ def claim_actions(  # noqa: PLR0913 - when, whose, how many and through which ch
     Only those through the channels `only`, unless it is None, and never those through `but`.
     `token` is new and identifies the lease holder.
     """
+    through = None if only is None else tuple(sorted(only))
+    claiming = _claiming(through, tuple(sorted(but)))
+    values = lease_values(now, lease_s) | {"holder": token, "most": most}
+    rows = connection.execute(claiming, values).all()
+    return [_claimed(row, token) for row in sorted(rows, key=lambda row: row.id)]
+
+
+@lru_cache(maxsize=64)
+def _claiming(only: tuple[str, ...] | None, but: tuple[str, ...]) -> ReturningUpdate[Any]:
+    is_over = is_lease_over_now(actions.c.lease_until)
     chosen = (
         select(actions.c.id)
         .where(
             UNFINISHED_ACTIONS,
             actions.c.state.in_(OPEN_ACTIONS),
-            actions.c.due_at <= now,
-            _is_free(now, lease_s),
+            actions.c.due_at <= bindparam("now"),
+            or_(actions.c.lease_until.is_(None), is_over),
             true() if only is None else goes_through(only),
             goes_around(but),
         )
         .order_by(actions.c.due_at, actions.c.id)
-        .limit(most)
+        .limit(bindparam("most"))
         .with_for_update(skip_locked=True)
         # PostgreSQL may run a subquery once for each row, and would then claim more.
         .cte("chosen")
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )
-    rows = connection.execute(
+    return (
         update(actions)
         .where(actions.c.id.in_(select(chosen.c.id)))
-        .values(lease_until=now + timedelta(seconds=lease_s), lease_token=token)
+        .values(lease_until=bindparam("until"), lease_token=bindparam("holder"))
         .returning(actions)
-    ).all()
-    return [_claimed(row, token) for row in sorted(rows, key=lambda row: row.id)]
+    )
 
 
 def _claimed(row: Row[Any], token: str) -> ClaimedAction:

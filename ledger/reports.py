@@ -9,16 +9,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from ledger.actions import Copy
 from ledger.attempts import wait_after_cuts
 from ledger.controls import REPORT_STATE, set_value, value_of
 from ledger.engine import chunks, insert_into
 from ledger.interventions import AUTOMATIC
-from ledger.skew import is_lease_over
+from ledger.skew import is_lease_over, is_lease_over_now, lease_values
 from ledger.tables import UNFINISHED_REPORTS, report_copies, reports
 from schemas.actions import OPEN_ACTIONS, ActionState, Outcome
 from schemas.reasons import Reason
@@ -145,28 +147,32 @@ def claim_report(
     connection: Connection, now: datetime, token: str, *, lease_s: float
 ) -> Report | None:
     """Claim a due report for `lease_s` seconds: an alert, or what is overdue longest; or None."""
+    row = connection.execute(_claiming(), lease_values(now, lease_s) | {"holder": token}).first()
+    return None if row is None else _report(row, token)
+
+
+@cache
+def _claiming() -> ReturningUpdate[Any]:
+    is_over = is_lease_over_now(reports.c.lease_until)
+    is_due = (
+        reports.c.state.in_(_OPEN),
+        reports.c.due_at <= bindparam("now"),
+        or_(reports.c.lease_until.is_(None), is_over),
+    )
     chosen = (
         select(reports.c.id)
-        .where(UNFINISHED_REPORTS, *_is_due(now, lease_s))
+        .where(UNFINISHED_REPORTS, *is_due)
         .order_by(reports.c.period_to.is_not(None), reports.c.due_at, reports.c.id)
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )
-    row = connection.execute(
+    return (
         update(reports)
-        .where(reports.c.id == chosen, *_is_due(now, lease_s))
-        .values(lease_until=now + timedelta(seconds=lease_s), lease_token=token)
+        .where(reports.c.id == chosen, *is_due)
+        .values(lease_until=bindparam("until"), lease_token=bindparam("holder"))
         .returning(reports)
-    ).first()
-    return None if row is None else _report(row, token)
-
-
-def _is_due(now: datetime, lease_s: float) -> tuple[ColumnElement[bool], ...]:
-    is_free = or_(
-        reports.c.lease_until.is_(None), is_lease_over(reports.c.lease_until, now, lease_s)
     )
-    return reports.c.state.in_(_OPEN), reports.c.due_at <= now, is_free
 
 
 def next_report_at(connection: Connection) -> datetime | None:

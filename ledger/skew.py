@@ -15,6 +15,7 @@ from sqlalchemy import (
     SQLColumnExpression,
     Table,
     and_,
+    bindparam,
     func,
     or_,
     select,
@@ -42,6 +43,17 @@ def is_lease_over(
 ) -> ColumnElement[bool]:
     """Return the condition that a lease of `lease_s` seconds ended, or a clock ahead took it."""
     return or_(until <= now, until > latest_lease(now, lease_s))
+
+
+def is_lease_over_now(until: SQLColumnExpression[Any]) -> ColumnElement[bool]:
+    """Return the same for a query that is built once and executed with `lease_values`."""
+    return or_(until <= bindparam("now"), until > bindparam("latest"))
+
+
+def lease_values(now: datetime, lease_s: float) -> dict[str, datetime]:
+    """Return the values of such a query, and `until` when a lease taken now lasts."""
+    until = now + timedelta(seconds=lease_s)
+    return {"now": now, "latest": latest_lease(now, lease_s), "until": until}
 
 
 def latest_lease(now: datetime, lease_s: float) -> datetime:

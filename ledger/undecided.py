@@ -3,8 +3,10 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, TextClause, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, TextClause, func, select
 
 from ledger.engine import chunks
 from ledger.outages import source_outages
@@ -36,14 +38,24 @@ class Undecided:
 
 def undecided(connection: Connection) -> Undecided:
     """Count what may need a person. Emails that were resent or closed no longer count."""
+    of_actions, of_lookups, of_kinds = _undecided()
+    return Undecided(
+        _counted(connection, of_actions),
+        _counted(connection, of_lookups).get(LookupState.FAILED, {}),
+        _kinds_by_state(connection, of_kinds),
+    )
+
+
+@cache
+def _undecided() -> tuple[Select[Any], Select[Any], Select[Any]]:
+    """Return queries for the numbers of actions and of lookups, and for the kinds of actions."""
     again = actions.alias("again")
     is_sent_again = select(again.c.id).where(again.c.resend_of == actions.c.id).exists()
-    is_open = actions.c.closed_at.is_(None)
-    ended = _by_state(connection, lookups, FAILED_LOOKUPS)
-    return Undecided(
-        _by_state(connection, actions, UNDECIDED_ACTIONS, ~is_sent_again, is_open),
-        ended.get(LookupState.FAILED, {}),
-        _kinds_by_state(connection, UNDECIDED_ACTIONS, ~is_sent_again, is_open),
+    is_open = (UNDECIDED_ACTIONS, ~is_sent_again, actions.c.closed_at.is_(None))
+    return (
+        _by_state(actions, *is_open),
+        _by_state(lookups, FAILED_LOOKUPS),
+        _by_kind(*is_open),
     )
 
 
@@ -85,7 +97,8 @@ def held_kinds(
 
 def kinds_of_open(connection: Connection) -> set[str]:
     """Return the kinds of the actions that are not finished, or may need a person."""
-    both = (_kinds_by_state(connection, one) for one in (UNFINISHED_ACTIONS, UNDECIDED_ACTIONS))
+    queries = map(_by_kind, (UNFINISHED_ACTIONS, UNDECIDED_ACTIONS))
+    both = (_kinds_by_state(connection, one) for one in queries)
     return {kind for found in both for kinds in found.values() for kind in kinds}
 
 
@@ -100,22 +113,24 @@ def kinds_of_actions(connection: Connection, action_ids: Collection[int]) -> dic
     return found
 
 
-def _kinds_by_state(
-    connection: Connection, *where: ColumnElement[bool] | TextClause
-) -> dict[str, set[str]]:
+def _by_kind(*where: ColumnElement[bool] | TextClause) -> Select[Any]:
+    return select(actions.c.state, actions.c.kind).where(*where).distinct()
+
+
+def _kinds_by_state(connection: Connection, query: Select[Any]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    both = select(actions.c.state, actions.c.kind).where(*where).distinct()
-    for state, kind in connection.execute(both):
+    for state, kind in connection.execute(query):
         found.setdefault(state, set()).add(kind)
     return found
 
 
-def _by_state(
-    connection: Connection, table: Table, *where: ColumnElement[bool] | TextClause
-) -> dict[str, dict[str, int]]:
+def _by_state(table: Table, *where: ColumnElement[bool] | TextClause) -> Select[Any]:
     counting = select(table.c.state, table.c.reason, func.count().label("number")).where(*where)
-    rows = connection.execute(counting.group_by(table.c.state, table.c.reason))
+    return counting.group_by(table.c.state, table.c.reason)
+
+
+def _counted(connection: Connection, query: Select[Any]) -> dict[str, dict[str, int]]:
     counted: dict[str, dict[str, int]] = {}
-    for row in rows:
+    for row in connection.execute(query):
         counted.setdefault(row.state, {})[row.reason or ""] = row.number
     return counted

@@ -3,16 +3,26 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import event
 
 from ledger.engine import Engine, reading, writing
 from ledger.events import store_events
 from ledger.intake import Origin, store_notifications
-from ledger.monitoring import ReportCounts, activity_by_hour, last_happened_at, reports_by_location
+from ledger.monitoring import (
+    ReportCounts,
+    activity_by_hour,
+    last_happened_at,
+    refused_since,
+    reports_by_location,
+)
 from ledger.records import SeenVersion, accept_record, note_seen
+from ledger.undecided import undecided
 from schemas.entity import Entity
 from schemas.events import Event, EventKind
 from schemas.notification import Notification
+from schemas.settings import load_settings
 from tests.builders.records import NOON, completed_lesson, course, course_member
+from workers.monitoring import monitoring_now
 
 HOUR = timedelta(hours=1)
 NOW = NOON + timedelta(days=10)
@@ -53,6 +63,27 @@ def test_hours_are_the_same_on_older_servers(
         newer = activity_by_hour(connection, NOON)
         monkeypatch.setattr(ledger_engine.dialect, "server_version_info", (13, 0))
         assert newer == activity_by_hour(connection, NOON) == {NOON: 2, NOON + HOUR: 1}
+
+
+def test_its_queries_are_built_once_and_asked_again_with_other_times(
+    ledger_engine: Engine,
+) -> None:
+    happened(ledger_engine, EventKind.ENROLLED, NOON)
+    asked: list[object] = []
+    with reading(ledger_engine) as connection:
+
+        @event.listens_for(connection, "before_execute")
+        def _(_: object, statement: object, *_others: object) -> None:
+            asked.append(statement)
+
+        settings = load_settings({})
+        for later in (HOUR, 2 * HOUR):
+            now = NOON + later
+            assert monitoring_now(connection, settings, now).silence.last_at == NOON
+            refused_since(connection, now)
+            undecided(connection)
+    once, again = asked[: len(asked) // 2], asked[len(asked) // 2 :]
+    assert [id(one) for one in once] == [id(one) for one in again]
 
 
 def test_records_that_polls_only_saw_count_as_activity_once(ledger_engine: Engine) -> None:
