@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from ledger.checks import CheckKind, Run, last_run, open_run
@@ -136,9 +136,14 @@ def _sittings(connection: Connection, last_at: datetime) -> dict[datetime, int]:
     return activity_by_hour(connection, since)
 
 
-def monitoring_lines(found: MonitoringNow, settings: Settings, now: datetime) -> list[str]:
-    """Return lines for people; those about what needs a person begin with an exclamation mark."""
-    lines = [f"{_polled(found, settings, now)}; {_last_change(found.silence, now)}"]
+def monitoring_lines(
+    found: MonitoringNow, settings: Settings, now: datetime, zone: tzinfo | None = None
+) -> list[str]:
+    """Return lines for people; those about what needs a person begin with an exclamation mark.
+
+    `zone` is that of their times, if not this machine's.
+    """
+    lines = [f"{_polled(found, settings, now)}; {_last_change(found.silence, now, zone)}"]
     said: set[Reason] = set()
     for poll in found.polls:
         reason = None if poll.under_way is None else poll.under_way.reason
@@ -203,11 +208,11 @@ def _polled(found: MonitoringNow, settings: Settings, now: datetime) -> str:
     return "no poll yet"
 
 
-def _last_change(silence: SignalReport, now: datetime) -> str:
+def _last_change(silence: SignalReport, now: datetime, zone: tzinfo | None) -> str:
     if silence.last_at is None:
         return "no change yet"
-    at = silence.last_at.astimezone()
-    is_today = at.date() == now.astimezone().date()
+    at = silence.last_at.astimezone(zone)
+    is_today = at.date() == now.astimezone(zone).date()
     line = f"last change {at.strftime('%H:%M' if is_today else '%Y-%m-%d %H:%M')}"
     if silence.signal is Signal.UNKNOWN:
         return f"{line}; not enough history yet to tell whether this silence is usual"

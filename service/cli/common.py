@@ -10,7 +10,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -208,9 +208,9 @@ def audience_word(audience: str | None) -> str:
     return "address" if is_to_person(audience) else audience
 
 
-def local(moment: datetime) -> str:
-    """Return a time in this machine's zone, with the zone's name."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+def local(moment: datetime, zone: tzinfo | None = None) -> str:
+    """Return a time in a zone, or this machine's, with the zone's name."""
+    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def printable(line: str) -> str:

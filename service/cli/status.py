@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 import click
 
@@ -153,15 +153,18 @@ def _plain(found: Snapshot) -> dict[str, object]:
     }
 
 
-def status_lines(found: Snapshot, settings: Settings) -> Iterator[str]:
-    """Yield lines for people; those about what needs a person begin with `!`."""
+def status_lines(found: Snapshot, settings: Settings, zone: tzinfo | None = None) -> Iterator[str]:
+    """Yield lines for people; those about what needs a person begin with `!`.
+
+    `zone` is that of times which are not in UTC, if not this machine's.
+    """
     condition = found.condition
     labels = dict.fromkeys(need.label for need in condition.needs)
     yield f"Needs attention: {'; '.join(labels)}." if labels else "Nothing needs attention."
     yield _one_line(found.sending.mode, found.counted)
     for one, line in found.pauses:
         yield f"  {line}; to end it: coursebell resume {one.pause_id}"
-    yield from monitoring_lines(condition.monitoring, settings, condition.at)
+    yield from monitoring_lines(condition.monitoring, settings, condition.at, zone)
     yield from (f"! {need.says}" for need in condition.needs if need.code not in _MONITORING_CODES)
     yield from (f"  warning: {warning}" for warning in found.warnings)
     printed = {need.says for need in condition.needs}
@@ -170,14 +173,14 @@ def status_lines(found: Snapshot, settings: Settings) -> Iterator[str]:
     for outage in found.source_outages:
         yield (
             f"  {outage.unread}, {outage.reason}: {outage.last_error}; "
-            f"next try {local(outage.next_at)}"
+            f"next try {local(outage.next_at, zone)}"
         )
     pause = found.source_pause
     if pause is not None and pause.tries >= SOURCE_FAILS_AFTER:
         what = f"{noun_of(found.kinds)}s"
         yield (
-            f"  {what} wait for Nexudus since {local(pause.since)}, {pause.reason}: "
-            f"{pause.answer}; tried {pause.tries} times, next try {local(pause.until)}"
+            f"  {what} wait for Nexudus since {local(pause.since, zone)}, {pause.reason}: "
+            f"{pause.answer}; tried {pause.tries} times, next try {local(pause.until, zone)}"
         )
     if "broker" not in condition.parts:
         yield "  there is no broker: worker and scheduler are one process"

@@ -3,7 +3,6 @@
 Records are shown by the fields we use. No record of a person is shown.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,14 +13,14 @@ from flask import Response
 from ledger.decisions import RuleTrace, decisions_of
 from ledger.engine import reading
 from ledger.intake import Origin
-from ledger.stories import ActionView, TitledEvent, events_by_id
+from ledger.stories import ActionView, AttemptView, TitledEvent, events_by_id
 from ledger.timeline import RecordBehind, ReportedChange, records_behind
 from schemas.actions import ActionState, LookupState
 from schemas.entity import Entity
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.trace import CheckedCondition, TriedRule
 from service.desk.visit import Visit
-from service.desk.wording import happened, shown_email, words
+from service.desk.wording import Repeated, happened, repeated_in, shown_email, words
 
 _LONGEST_BODY = 20_000  # characters
 _BROKEN = frozenset({ActionState.FAILED, ActionState.UNKNOWN})
@@ -47,14 +46,14 @@ _OUTCOMES: Mapping[str, str] = {
     ActionState.FAILED: words("Failed"),
     ActionState.UNKNOWN: words("Cut off while it was handed over"),
 }
-_RESEND = re.compile(r"resend of (\d+) by (.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step, with lines about it. `fields` are names and values, `body` what arrived.
 
-    `is_broken`: it did not get further than this.
+    `is_broken`: it did not get further than this. `is_settled`: what broke was sent again, closed
+    or decided since. `repeated` is the email that it repeats, and who asked for that.
     """
 
     name: str
@@ -63,6 +62,8 @@ class Step:
     fields: tuple[tuple[str, str], ...] = ()
     body: str | None = None
     message_id: int | None = None
+    is_settled: bool = False
+    repeated: Repeated | None = None
 
 
 def show(visit: Visit, event_id: int) -> Response:
@@ -86,7 +87,8 @@ def show(visit: Visit, event_id: int) -> Response:
         what=happened(visit.times, titled),
         name=titled.person or visit.member_name(titled.coworker_id),
         steps=steps,
-        is_broken=any(one.is_broken for one in steps),
+        is_broken=any(one.is_broken and not one.is_settled for one in steps),
+        was_broken=any(one.is_broken for one in steps),
     )
 
 
@@ -111,7 +113,11 @@ def _received(visit: Visit, behind: list[RecordBehind]) -> Iterator[Step]:
                 whom=say(_ORIGINS[one.origin]),
                 time=_at(visit, one.received_at),
             )
-            size = None if one.size is None else say("{number} bytes").format(number=one.size)
+            size = (
+                None
+                if one.size is None
+                else say("{number} bytes").format(number=visit.language.number(one.size))
+            )
             route = [f"{one.route}, {size}" if size else one.route] if one.route else []
             yield Step(say("Received"), (text, *route), body=_body(one))
     if not any(record.reported for record in behind):
@@ -202,16 +208,9 @@ def _steps_of(visit: Visit, titled: TitledEvent, action: ActionView) -> Iterator
     holding = visit.holding([titled])
     rule = say("by the rule {name}").format(name=action.rule)
     due = say("due {time}").format(time=_at(visit, action.due_at))
+    is_settled = action.was_resent or action.closed_at is not None or state not in _BROKEN
     yield Step(say("Planned"), (rule, due), message_id=action.action_id)
-    for one in action.tries:
-        outcome = _OUTCOMES.get(one.outcome)
-        about = [_at(visit, one.at), say(outcome) if outcome else one.outcome]
-        if one.tries > 1:
-            about.append(visit.language.say_n("{number} time", "{number} times", one.tries))
-        lines = [", ".join(about)]
-        lines += [_explained(visit, one.reason)] if one.reason else []
-        lines += [_detail(visit, one.detail)] if one.detail else []
-        yield Step(say("Tried"), tuple(lines), is_broken=one.outcome in _BROKEN)
+    yield from (_tried(visit, one, is_settled=is_settled) for one in action.tries)
     shown = shown_email(visit.times, action, holding)
     lines = [shown.word]
     lines += [shown.sentence] if shown.sentence and state is not ActionState.DONE else []
@@ -219,13 +218,16 @@ def _steps_of(visit: Visit, titled: TitledEvent, action: ActionView) -> Iterator
         lines[0] = f"{shown.word}, {_at(visit, action.finished_at)}"
     lines += [action.receipt] if action.receipt else []
     is_broken = state in _BROKEN and not any(one.outcome in _BROKEN for one in action.tries)
-    yield Step(say("Result"), tuple(lines), is_broken)
+    yield Step(say("Result"), tuple(lines), is_broken, is_settled=is_settled)
 
 
-def _detail(visit: Visit, detail: str) -> str:
-    """Return what is kept about a try, with that it repeats another in words."""
-    found = _RESEND.fullmatch(detail)
-    if found is None:
-        return detail
-    say = visit.language.say
-    return f"{say('It repeats')} {say('an earlier email')} ({found[1]}, {found[2]})"
+def _tried(visit: Visit, one: AttemptView, *, is_settled: bool) -> Step:
+    say, outcome, repeated = visit.language.say, _OUTCOMES.get(one.outcome), repeated_in(one.detail)
+    about = [_at(visit, one.at), say(outcome) if outcome else one.outcome]
+    if one.tries > 1:
+        about.append(visit.language.say_n("{number} time", "{number} times", one.tries))
+    lines = [", ".join(about)]
+    lines += [_explained(visit, one.reason)] if one.reason else []
+    lines += [one.detail] if one.detail and not repeated else []
+    is_broken = one.outcome in _BROKEN
+    return Step(say("Tried"), tuple(lines), is_broken, is_settled=is_settled, repeated=repeated)

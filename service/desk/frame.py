@@ -5,6 +5,7 @@ script have addresses with a digest, so that browsers keep them until they chang
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from service.desk.languages import Times, isolated, ui_languages
 from service.desk.routes import ROUTES
 from service.desk.shown_text import shown_text
 from service.desk.sign_in_flow import provider_name
-from service.desk.wording import explained, to_whom
+from service.desk.wording import explained, repeated_in, to_whom
 
 _FOLDER = Path(__file__).parent
 _STYLE, _SCRIPT = _FOLDER / "desk.css", _FOLDER / "desk.js"
@@ -28,6 +29,10 @@ _STYLE, _SCRIPT = _FOLDER / "desk.css", _FOLDER / "desk.js"
 _POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self';"
     " frame-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+# The paths of pages that a browser can open again.
+_READABLE = tuple(
+    re.compile(re.sub(r"<[^>]*>", "[^/]+", one.path)) for one in ROUTES if one.method == "GET"
 )
 POLICY_WITH_SCRIPT = f"{_POLICY}; script-src 'self'; connect-src 'self'"
 HEADERS: Mapping[str, str] = {
@@ -53,6 +58,7 @@ class DeskFrame:
             "style_path": f"/desk.css?v={_digest(self.style)}",
             "script_path": f"/desk.js?v={_digest(self.script)}",
             "page_languages": ui_languages(),
+            "repeated_in": repeated_in,
             "has_page": {one.path for one in ROUTES}.__contains__,
         }
 
@@ -78,12 +84,22 @@ class DeskFrame:
                 to_whom=partial(to_whom, times),
                 zone=self.zone.key,
                 path=request.path,
-                back=request.full_path.rstrip("?") if request.method == "GET" else "",
+                back=_own_address(),
                 **known,
             )
         )
         text = shown_text(text, is_masked=visit is not None and not visit.may_operate)
         return Response(text, status, HEADERS, mimetype="text/html")
+
+
+def _own_address() -> str:
+    """Return the address of this page; of the answer to a form, that of the page it is on."""
+    if request.method == "GET":
+        return request.full_path.rstrip("?")
+    address = request.path
+    while not any(one.fullmatch(address) for one in _READABLE):
+        address = address.rpartition("/")[0] or "/"
+    return address
 
 
 @cache

@@ -1,7 +1,9 @@
 """Health: whether each part works, in a sentence each, and what `status` prints."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from flask import Response
 
@@ -71,6 +73,9 @@ _PROVIDERS = {
     Provider.SENDGRID: "SendGrid",
     Provider.BREVO: "Brevo",
 }
+# How `status` writes moments, with or without their day.
+_UTC = re.compile(r"(?:\b(\d{4}-\d\d-\d\d) )?\b(\d\d:\d\d) UTC\b")
+_HALF_A_DAY = timedelta(hours=12)
 _MEGABYTE = 1_000_000
 _MOST_RETURNED = 20  # people by name
 
@@ -118,10 +123,28 @@ def show(visit: Visit) -> Response:
         returned=(pages.returned.newest() or []) if is_returned else [],
         most_returned=_MOST_RETURNED,
         looked_at=condition.at,
-        lines=list(status_lines(found, pages.settings)) if visit.is_engineer else [],
+        lines=list(_status(visit, found)) if visit.is_engineer else [],
         refused=[(one, REFUSALS[one.reason]) for one in found.refused],
         failures=[] if grouped is None else list(_failures(visit, grouped)),
     )
+
+
+def _status(visit: Visit, found: Snapshot) -> Iterator[str]:
+    """Yield what `coursebell status` prints, with its times in the zone of these pages."""
+    zone, now = visit.times.zone, found.condition.at
+
+    def in_zone(written: re.Match[str]) -> str:
+        day, clock = written.groups()
+        try:
+            at = datetime.fromisoformat(f"{day or now.astimezone(UTC).date()}T{clock}+00:00")
+        except ValueError:  # it is in the answer of a server
+            return written[0]
+        if day is None and at < now - _HALF_A_DAY:
+            at += 2 * _HALF_A_DAY  # it is written without its day as it is near
+        return f"{at.astimezone(zone):{'%H:%M %Z' if day is None else '%Y-%m-%d %H:%M %Z'}}"
+
+    for line in status_lines(found, visit.pages.settings, zone):
+        yield _UTC.sub(in_zone, line)
 
 
 def _areas(

@@ -43,6 +43,9 @@ _MOST_LOOKS, _LOOK_AGAIN_S = 8, 3
 _CLOSABLE = frozenset({ActionState.FAILED, ActionState.UNKNOWN})
 _DROPPABLE = frozenset({*OPEN_ACTIONS, ActionState.HELD})
 _LINK = re.compile(r"(<a\b[^>]*?)\shref=", re.IGNORECASE)
+# Heights of frames in the style sheet, in em, and what parts of an email take, in pixels.
+_HEIGHTS, _EM = (20, 25, 32, 42, 70), 16
+_FRAME, _LINE, _GAP, _LINE_LETTERS, _SPARE = 112, 37, 14, 72, 1.1
 _NOT_AGAIN = {
     ResendRefusal.OPEN: words("It was not sent yet, so it cannot be sent again."),
     ResendRefusal.HELD: words("It was not sent yet. You can send it now, or drop it."),
@@ -91,6 +94,7 @@ def show(visit: Visit, action_id: int) -> Response:
         is_in_hand=is_in_hand,
         is_loading=is_loading,
         found=found,
+        height="" if found.text is None else height_class(found.text.text),
         email=email,
         name=email.person or visit.member_name(email.coworker_id),
         shown=shown_email(visit.times, email, visit.holding(found.events), reports),
@@ -132,6 +136,17 @@ def body(visit: Visit, action_id: int) -> Response:
     if found is None or found.text is None or found.text.html is None:
         return _missing(visit)
     return text_page(visit, found.text.html)
+
+
+def height_class(text: str) -> str:
+    """Return the class of the frame that is about as high as the email with this plain text.
+
+    The page cannot measure it: it has no script. The figures are those of emails that were painted.
+    """
+    lines = [one for one in text.splitlines() if one.strip() and "://" not in one]
+    shown = sum(-(-len(one) // _LINE_LETTERS) for one in lines)
+    height = _SPARE * (_FRAME + _LINE * shown + _GAP * text.count("\n\n"))
+    return f"em-{next((one for one in _HEIGHTS if one * _EM >= height), _HEIGHTS[-1])}"
 
 
 def text_page(visit: Visit, html: str) -> Response:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from flask import Response
@@ -12,12 +12,21 @@ from ledger.engine import reading
 from ledger.people import person_of
 from ledger.stories import ActionView, TitledEvent
 from schemas.actions import OPEN_ACTIONS, ActionState
-from schemas.choices import ALL
+from schemas.choices import ALL, objection_to
 from schemas.errors import ConfigurationError
 from schemas.events import EventKind
 from schemas.rules import Stream
 from service.desk.visit import Visit
-from service.desk.wording import Shown, happened, shown_email, shown_event, words
+from service.desk.wording import (
+    REMINDING,
+    Holding,
+    Shown,
+    explained,
+    happened,
+    shown_email,
+    shown_event,
+    words,
+)
 from service.people_search import known_person
 from service.person_history import HistoryFilter, PersonHistory, main_action, person_history
 from workers.languages import language_for
@@ -159,13 +168,14 @@ def _answer(visit: Visit, found: PersonHistory) -> Answer:
         shown = shown_event(times, last, visit.holding())
         none = say("No email to them was planned.")
         return Answer(question.format(name=name), f"{what} {none} {shown.sentence}".strip(), None)
-    reports = found.reports.get(action.action_id, ())
-    shown = shown_email(times, action, visit.holding(found.events), reports)
+    shown = _shown(visit, found, action, visit.holding(found.events))
     state = ActionState(action.state)
+    is_stopped = shown.badge == "skipped" and state in OPEN_ACTIONS
+    opened = ActionState.SKIPPED if is_stopped else state
     opening = (
         say("No.")
         if shown.badge == "failed" and state is ActionState.DONE
-        else say(_OPENINGS[state])
+        else say(_OPENINGS[opened])
     )
     needs = shown.badge in {"needs", "failed"} and not action.was_resent
     return Answer(
@@ -197,9 +207,24 @@ def _stories(
 
 def _line(visit: Visit, found: PersonHistory, one: TitledEvent) -> StoryLine:
     holding = visit.holding([one])
-    emails = tuple(
-        (each, shown_email(visit.times, each, holding, found.reports.get(each.action_id, ())))
-        for each in one.event.actions
-    )
+    emails = tuple((each, _shown(visit, found, each, holding)) for each in one.event.actions)
     shown = shown_event(visit.times, one, holding)
     return StoryLine(one, happened(visit.times, one), shown, emails)
+
+
+def _shown(visit: Visit, found: PersonHistory, email: ActionView, holding: Holding) -> Shown:
+    """Return badge and sentence of an email, and whether what the member chose stops it."""
+    shown = shown_email(visit.times, email, holding, found.reports.get(email.action_id, ()))
+    if email.state not in OPEN_ACTIONS or email.audience is not None:
+        return shown
+    stream = visit.stream_of(email.rule)
+    objection = None if stream is None else objection_to(stream, found.chosen.agreed)
+    if objection is not None:
+        never = visit.language.say("Not sent on purpose")
+        return Shown("skipped", never, explained(visit.times, objection))
+    is_like_reminder = email.template in REMINDING and stream is Stream.SERVICE
+    is_paused = email.action_id in holding.paused
+    if is_like_reminder and not is_paused and not found.chosen.wants(Stream.REMINDER):
+        text = visit.language.say("It is a course email, so it goes although reminders are off.")
+        return replace(shown, sentence=f"{shown.sentence} {text}")
+    return shown

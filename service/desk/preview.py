@@ -21,7 +21,7 @@ from schemas.errors import DeliveryRefused
 from schemas.reasons import Reason
 from schemas.rules import Rule
 from service.desk.emails import language_names
-from service.desk.message import text_page
+from service.desk.message import height_class, text_page
 from service.desk.visit import Visit, id_in
 from service.desk.wording import Shown, email_title, explained, shown_email
 from service.email_examples import (
@@ -148,6 +148,7 @@ def preview_page(  # noqa: PLR0913 - what one page shows
         choices=_CHOICES,
         languages=language_names(visit.language),
         kept=kept,
+        height="" if kept is None else height_class(kept.text),
         inbox_line="" if kept is None else _inbox_line(kept.html),
         checks=[] if kept is None or shot.prepared is None else _checks(visit, shot.prepared, kept),
         verdict=verdict,
@@ -283,7 +284,7 @@ def _inbox_line(html: str) -> str:
 def _checks(visit: Visit, prepared: Prepared, kept: KeptMessage) -> Iterator[MailCheck]:
     say = visit.language.say
     size = -(-len(prepared.body) // 1024)
-    text = say("{number} KB with its attachments").format(number=size)
+    text = say("{number} KB with its attachments").format(number=visit.language.number(size))
     yield MailCheck(len(kept.html) < _LARGEST_KB * 1024, text)
     length = len(prepared.title)
     fits = length <= _LONGEST_SUBJECT

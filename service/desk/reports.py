@@ -12,7 +12,7 @@ from flask import Response
 from ledger.engine import Connection, reading
 from ledger.people import names_of
 from schemas.rules import Digest
-from service.desk.message import text_page
+from service.desk.message import height_class, text_page
 from service.desk.visit import Visit
 from service.desk.wording import explained
 from workers.actions.base import Prepared
@@ -46,7 +46,14 @@ def show(visit: Visit, name: str) -> Response:
     if not shot.is_written:
         return visit.again_page("writing.html", to=shot.host_id)
     kept = None if shot.prepared is None else read_message(shot.prepared.body)
-    return visit.page("report.html", name=name, title=visit.rule_title(name), shot=shot, kept=kept)
+    return visit.page(
+        "report.html",
+        name=name,
+        title=visit.rule_title(name),
+        shot=shot,
+        kept=kept,
+        height="" if kept is None else height_class(kept.text),
+    )
 
 
 def body(visit: Visit, name: str) -> Response:

@@ -22,6 +22,7 @@ from workers.attention import HELD_ON_PURPOSE
 _MOST_EVENTS = 25
 _MOST_NEEDING = 5
 _MOST_NEWER = 99
+_MUCH_LATER = timedelta(hours=1)
 _NEEDS_DECISION = tuple(one for one in HOLD_REASONS if one not in HELD_ON_PURPOSE)
 _KINDS = (
     EventKind.ENROLLED,
@@ -32,12 +33,13 @@ _KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of what happened."""
+    """One line of what happened. `found_at` is when we noticed, if that was much later."""
 
     titled: TitledEvent
     what: str
     shown: Shown
     action_id: int | None
+    found_at: datetime | None
 
 
 def show(visit: Visit) -> Response:
@@ -51,15 +53,16 @@ def show(visit: Visit) -> Response:
         needing = needing_person(connection, _NEEDS_DECISION, _MOST_NEEDING + 1)
         found = newest_events(connection, _MOST_EVENTS + 1, before=before, kind=kind)
     holding = visit.holding(found)
-    lines = [_line(visit, one, holding) for one in found[:_MOST_EVENTS]]
+    # A page has what was found together, whenever it happened.
+    shown = sorted(found[:_MOST_EVENTS], key=_happened_at, reverse=True)
     response = visit.page(
         "today.html",
         counts=counts,
         troubles=trouble_sentences(times, condition),
         needing=[(one, shown_email(times, one, holding)) for one in needing[-_MOST_NEEDING:]],
         has_more_needing=len(needing) > _MOST_NEEDING,
-        lines=lines,
-        older=lines[-1].titled.event.event_id if len(found) > _MOST_EVENTS else None,
+        lines=[_line(visit, one, holding) for one in shown],
+        older=found[_MOST_EVENTS - 1].event.event_id if len(found) > _MOST_EVENTS else None,
         kind=kind,
         is_newest=before is None,
         is_looking=condition is None,
@@ -84,13 +87,18 @@ def count_newer(visit: Visit) -> Response:
 
 
 def _line(visit: Visit, one: TitledEvent, holding: Holding) -> Line:
-    action = main_action(one.event.actions)
+    action, event = main_action(one.event.actions), one.event
     return Line(
         one,
         happened(visit.times, one),
         shown_event(visit.times, one, holding),
         None if action is None else action.action_id,
+        event.found_at if event.found_at - event.happened_at >= _MUCH_LATER else None,
     )
+
+
+def _happened_at(one: TitledEvent) -> tuple[datetime, int]:
+    return one.event.happened_at, one.event.event_id
 
 
 def _kind() -> EventKind | None:

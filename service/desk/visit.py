@@ -27,6 +27,7 @@ from ledger.stories import ActionView, TitledEvent
 from schemas.errors import ConfigurationError
 from schemas.fields import MAX_ID
 from schemas.roles import Role
+from schemas.rules import Stream
 from schemas.settings import is_loopback
 from service.desk.frame import HEADERS
 from service.desk.languages import LANGUAGE, Times, ui_language
@@ -218,6 +219,13 @@ class Visit(Guest):
         """Return what one email is called: its subject once it has one, else its kind."""
         kind = email_title(self.language, one.template) if one.template else ""
         return one.title or kind or self.rule_title(one.rule)
+
+    def stream_of(self, rule: str) -> Stream | None:
+        """Return of which stream the emails of a rule are; None if there is no such rule now."""
+        with suppress(ConfigurationError):
+            every = self.pages.rules.setup().rules.rules
+            return next((one.stream for one in every if one.name == rule), None)
+        return None
 
     @cached_property
     def _titles(self) -> dict[str, str]:

@@ -4,9 +4,11 @@ The reasons are those of `schemas.reasons`, in the same sentences as everywhere.
 and a shape, so that it never depends on colour alone.
 """
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from babel.lists import format_list
 
@@ -65,6 +67,9 @@ _TITLES = {
     "lesson-available": words("A lesson opened"),
     NOTICE: words("Notice about a member"),
 }
+# Of these a reader thinks as reminders, whatever their stream.
+REMINDING = frozenset({"not-started", "stalled", "lesson-available"})
+_RESEND = re.compile(r"resend of (\d+) by (.+)", re.DOTALL)  # as `ledger.interventions` stores
 _BOUNCES = frozenset({ReportKind.HARD_BOUNCE, ReportKind.SOFT_BOUNCE})
 
 
@@ -73,12 +78,14 @@ class Shown:
     """A badge, as its kind and its word, and a sentence about it.
 
     Beside the badge stands `at` in place of the sentence, if the sentence says no more than that.
+    `why` is the sentence without the time at which the email goes, for where that stands already.
     """
 
     badge: str
     word: str
     sentence: str = ""
     at: str = ""
+    why: str = ""
 
     @property
     def beside(self) -> str:
@@ -109,6 +116,19 @@ def about_words(times: Times, email: EmailView, events: int) -> str:
     if email.event_kind == EventKind.LESSON_COMPLETED:
         return times.language.say_n("Finished {number} lesson", "Finished {number} lessons", events)
     return times.language.say(_HAPPENED[EventKind(email.event_kind)])
+
+
+class Repeated(NamedTuple):
+    """The email that another one repeats, and who asked for that."""
+
+    action_id: int
+    who: str
+
+
+def repeated_in(detail: str | None) -> Repeated | None:
+    """Return which email a try repeats, as its detail says; None if it says nothing of that."""
+    found = _RESEND.fullmatch(detail or "")
+    return None if found is None else Repeated(int(found[1]), found[2])
 
 
 def email_title(language: UiLanguage, template: str) -> str:
@@ -221,15 +241,17 @@ def shown_email(
 def _shown_waiting(times: Times, email: ActionView | EmailView, holding: Holding) -> Shown:
     say, reason = times.language.say, email.reason
     if email.action_id in holding.paused:
-        return Shown("scheduled", say("Held"), explained(times, Reason.PAUSED))
+        paused = explained(times, Reason.PAUSED)
+        return Shown("scheduled", say("Held"), paused, why=paused)
     is_new = email.state == ActionState.PLANNED and email.due_at > times.now
     if reason is None and is_new and email.rule in holding.gathering:
         reason = Reason.GATHERING
     goes = say("Goes {time}.").format(time=times.words(email.due_at))
-    sentence = f"{explained(times, reason)} {goes}".strip()
+    why = explained(times, reason)
+    sentence = f"{why} {goes}".strip()
     if reason == Reason.GATHERING:
-        return Shown("gathering", say("Gathering"), sentence)
-    return Shown("scheduled", say("Scheduled"), sentence)
+        return Shown("gathering", say("Gathering"), sentence, why=why)
+    return Shown("scheduled", say("Scheduled"), sentence, why=why)
 
 
 def _is_settled(email: ActionView | EmailView) -> bool:

@@ -2,26 +2,31 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import select
 
+from ledger.choices import choice_keys, store_choices
 from ledger.engine import reading, writing
 from ledger.mail_reports import ReportView
 from ledger.pauses import PauseScope
 from ledger.stories import events_of
 from ledger.tables import actions, copies
+from schemas.choices import Choice
 from schemas.mail_reports import Provider, ReportKind
+from schemas.reasons import EXPLANATIONS, Reason
 from schemas.roles import Role
+from schemas.rules import Stream
 from service.desk.languages import Times, ui_language
 from service.desk.wording import Holding, number_words, rule_titles, shown_email
 from service.pausing import PauseWish, begin
 from tests.builders.records import COURSE_ID
 from tests.contract.desk_rig import Desk
 from tests.contract.operator_rig import Browser, Office, over
-from tests.contract.study_rig import rules_of
+from tests.contract.study_rig import HASH_KEY, rules_of
 from tests.contract.test_operator_pages import statements, text_of
 
 pytestmark = pytest.mark.engines("sqlite")
@@ -35,6 +40,16 @@ rules:
   - {name: done, event: course_completed, action: email, template: course-finished}
 digests:
   - {name: monday, to: host, every: week}
+"""
+SERIES = """\
+version: 1
+timing: {quiet_hours: none}
+rules:
+  - name: first-week
+    event: enrolled
+    action: email
+    steps: [0d, 3d]
+    template: [welcome, not-started]
 """
 
 
@@ -206,6 +221,55 @@ def test_posts_are_counted_apart_from_emails(desk: Desk, office: Office) -> None
     say = ui_language("en")
     assert number_words(say, {}) == "0 emails"
     assert number_words(say, {"webhook": 1}) == "1 post or note"
+
+
+def test_what_goes_out_next_gives_a_reason_that_does_not_repeat_the_time(
+    desk: Desk, office: Office
+) -> None:
+    for number in (1, 2):
+        desk.space.enrol(number)
+    desk.space.look_up()
+    later = office.clock.now() + timedelta(hours=2)
+    changed(office, state="waiting", reason="quiet-hours", due_at=later)
+    with writing(office.engine) as connection:
+        connection.execute(actions.update().where(actions.c.id == 2).values(due_at=later))
+    seen = text_of(office.signed_in().get("/upcoming"))
+    assert EXPLANATIONS[Reason.QUIET_HOURS].sentence in seen
+    assert seen.count("Scheduled") == 2
+    assert "Goes " not in seen
+
+
+def test_reminders_that_go_although_reminders_are_off_say_so(desk: Desk, tmp_path: Path) -> None:
+    desk.space.rules = rules_of(SERIES)
+    rules = tmp_path / "series.yaml"
+    rules.write_text(SERIES, encoding="utf-8")
+    desk.space.enrol(1)
+    desk.space.work()
+    nevertheless = "It is a course email, so it goes although reminders are off."
+    no, yes = (Choice(agreed=one, chosen_at=desk.space.clock.now()) for one in (False, True))
+    with over(desk, tmp_path, rules) as office:
+        browser = office.signed_in()
+        seen = text_of(browser.get("/people/1"))
+        assert "reminders off" in seen
+        assert seen.count(nevertheless) == 1
+        choose(office, {Stream.REMINDER: yes})
+        seen = text_of(browser.get("/people/1"))
+        assert "reminders on" in seen
+        assert nevertheless not in seen
+        assert "Scheduled" in seen
+        choose(office, {Stream.SERVICE: no})
+        seen = text_of(browser.get("/people/1"))
+        assert f"Not sent on purpose Reminder to start {stopped()}" in seen
+        assert "Scheduled" not in seen
+
+
+def choose(office: Office, chosen: dict[str, Choice]) -> None:
+    with writing(office.engine) as connection:
+        store_choices(connection, choice_keys(HASH_KEY, 1, None), chosen)
+
+
+def stopped() -> str:
+    return EXPLANATIONS[Reason.OPTED_OUT_KIND].sentence
 
 
 def test_a_rule_has_one_name_on_all_pages(desk: Desk, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from ledger.engine import writing
 from ledger.people import accept_person
 from schemas.actions import Mode
 from schemas.roles import Role
+from service.desk.message import height_class
 from tests.contract.desk_rig import Desk
 from tests.contract.operator_rig import Office, over
 from tests.contract.study_rig import coworker
@@ -104,7 +105,7 @@ def test_an_email_is_shown_as_a_member_would_get_it(desk: Desk, office: Office) 
     assert "To person1@example.org" in seen
     assert "It has a plain text part" in seen
     assert "Would it be sent now? Not now" in seen
-    frame = re.search(r'<iframe src="([^"]*)" title="The email" sandbox>', page.text)
+    frame = re.search(r'<iframe src="([^"]*)" title="The email" sandbox ', page.text)
     assert frame
     text = browser.get(frame[1].replace("&amp;", "&"))
     assert ">Lesson 2</" in text.text
@@ -125,12 +126,34 @@ def test_a_preview_is_by_language_width_scheme_and_form(desk: Desk, office: Offi
     dark = browser.get("/emails/hello/body?person=1&scheme=dark")
     assert "@media all {" in dark.text
     assert "light dark" not in dark.text.partition("</head>")[0]
-    assert 'class="phone"' in browser.get("/emails/hello?person=1&width=phone").text
+    assert 'phone"></iframe>' in browser.get("/emails/hello?person=1&width=phone").text
     plain = browser.get("/emails/hello?person=1&form=text")
     assert "<iframe" not in plain.text
     assert "<pre" in plain.text
     arabic = browser.get("/emails/hello/body?person=1&language=ar")
     assert 'dir="rtl"' in arabic.text
+
+
+def test_ways_to_look_at_a_preview_are_labelled_and_its_frame_is_as_high_as_it(
+    desk: Desk, office: Office
+) -> None:
+    desk.space.enrol(1)
+    desk.space.work()
+    browser = office.signed_in()
+    shown = browser.get("/emails/hello?person=1")
+    assert "Shown as As it looks Plain text" in text_of(shown)
+    for name, label in (("form", "Shown as"), ("width", "Width"), ("scheme", "Colours")):
+        assert f'<div class="filters" role="group" aria-labelledby="by-{name}">' in shown.text
+        assert f'<span id="by-{name}" class="muted">{label}</span>' in shown.text
+    style, heights = browser.get("/desk.css").text, set()
+    for lines in (0, 5, 9, 1000):
+        name = height_class("\n\n".join(["A line of an email"] * lines))
+        assert f".{name} {{ height:" in style
+        heights.add(name)
+    assert len(heights) == 4
+    for path in ("/emails/hello?person=1", "/messages/1"):
+        assert re.search(r'<iframe [^>]* class="em-\d+"', browser.get(path).text)
+    assert 'aria-labelledby="by-width"' not in browser.get("/emails/hello?form=text").text
 
 
 def test_a_person_to_show_it_as_is_found_by_name(desk: Desk, office: Office) -> None:

@@ -68,6 +68,39 @@ def test_the_step_that_broke_is_marked(desk: Desk, office: Office) -> None:
     assert "it answered 500" in seen
 
 
+def test_a_step_that_broke_no_longer_looks_so_once_the_email_was_sent_again(
+    desk: Desk, office: Office
+) -> None:
+    desk.refuse(1)
+    browser = office.signed_in()
+    assert 'class="problem"' in browser.get("/events/1").text
+    desk.space.mailer.accept("person1@example.org")
+    browser.press("/messages/1/again", "/messages/1/again")
+    desk.space.work()
+    cured = browser.get("/events/1")
+    seen = text_of(cured)
+    assert "It did not get through at first, and was settled since." in seen
+    assert seen.count("It broke here, settled since") == seen.count("It broke here") == 1
+    assert "550" in seen
+    for present in ('class="problem"', 'class="stop"', 'class="badge failed"'):
+        assert present not in cured.text
+    repeated = 'It repeats <a href="/messages/1">an earlier email</a>, asked for by Rita Sousa'
+    for page in (cured, browser.get("/messages/2")):
+        assert repeated in page.text
+        assert "resend of" not in page.text
+
+
+def test_a_repetition_that_fails_too_looks_broken(desk: Desk, office: Office) -> None:
+    desk.refuse(1)
+    browser = office.signed_in()
+    desk.space.mailer.answer("person1@example.org", "550 5.1.1 no such person")
+    browser.press("/messages/1/again", "/messages/1/again")
+    desk.space.work()
+    broken = browser.get("/events/1")
+    assert 'class="problem"' in broken.text
+    assert text_of(broken).count("It broke here ") == 1
+
+
 def test_what_arrived_is_shown_as_long_as_it_is_kept_and_records_of_people_never(
     desk: Desk, office: Office
 ) -> None:

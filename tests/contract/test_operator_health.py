@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -14,6 +15,7 @@ from ledger.intake import Origin, store_notifications
 from ledger.mail_reports import store_reports
 from ledger.monitoring import count_refusals
 from ledger.suppressions import Suppression, suppress
+from ledger.tables import outages
 from schemas.entity import Entity
 from schemas.mail_reports import MailReport, Provider, ReportKind
 from schemas.notification import Notification
@@ -165,6 +167,25 @@ def test_the_engineer_reads_what_coursebell_status_prints(desk: Desk, office: Of
     assert "1 Failed The mail server refused it" in seen
     other = text_of(office.signed_in(Role.OPERATE, "Mina Park").get("/health"))
     assert "coursebell" not in other.lower()
+
+
+def test_what_coursebell_status_prints_has_the_times_of_the_pages(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.refuse(1)
+    now = desk.space.clock.now()
+    outage = {"kind": "email", "reason": "mail-unreachable", "tries": 3, "answer": "99:99 UTC"}
+    with writing(desk.space.engine) as connection:
+        connection.execute(
+            outages.insert().values(since=now, until=now + timedelta(minutes=9), **outage)
+        )
+    with over(desk, tmp_path, COURSEBELL_ZONE="Asia/Tokyo") as office:
+        seen = text_of(office.signed_in().get("/health"))
+    tokyo = now.astimezone(ZoneInfo("Asia/Tokyo"))
+    assert f"since {tokyo:%Y-%m-%d %H:%M} JST," in seen
+    assert f"next try {tokyo + timedelta(minutes=9):%H:%M} JST" in seen
+    assert f"last change {tokyo:%H:%M}" in seen
+    assert seen.count("UTC") == seen.count("99:99 UTC")
 
 
 def test_health_takes_as_many_statements_for_many_events_as_for_few(

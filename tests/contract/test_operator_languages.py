@@ -11,9 +11,10 @@ from babel.messages.pofile import write_po
 from service.desk.emails import language_names
 from service.desk.languages import CATALOGUE, ui_language
 from tests.builders.desk_texts import texts_of_pages
-from tests.contract.operator_rig import opened, opened_in
+from tests.contract.operator_rig import hidden_fields, opened, opened_in
 from tests.emails.desk_pages import desk_pages
 
+ELSEWHERE = {"Sec-Fetch-Site": "cross-site"}
 BEGIN, END = "\N{LEFT DOUBLE ANGLE BRACKET}", "\N{RIGHT DOUBLE ANGLE BRACKET}"
 MARKED = re.compile(f"{BEGIN}[^{BEGIN}{END}]*{END}")
 LANGUAGES = re.compile("|".join(language_names(ui_language("de")).values()))
@@ -122,15 +123,35 @@ def test_a_language_that_there_is_not_changes_nothing(tmp_path: Path, code: str)
 
 def test_another_site_cannot_choose_the_language(tmp_path: Path) -> None:
     with opened(tmp_path / "office") as office:
-        elsewhere = {"Sec-Fetch-Site": "cross-site"}
-        answer = office.browser().post("/language", {"language": "fr"}, headers=elsewhere)
+        answer = office.browser().post("/language", {"language": "fr"}, headers=ELSEWHERE)
         assert answer.status_code == 403
         assert "Set-Cookie" not in answer.headers
 
 
-def test_the_answer_to_a_form_offers_no_other_language(tmp_path: Path) -> None:
+def test_the_answer_to_a_form_leads_in_another_language_to_the_page_of_the_form(
+    tmp_path: Path,
+) -> None:
     with opened(tmp_path / "office") as office:
-        office.add()
-        answer = office.browser().sign_in(password="wrong")
-        assert 'action="/sign-in"' in answer.text
-        assert "/language" not in answer.text
+        browser = office.signed_in()
+        wrong = office.browser().sign_in(password="wrong", next="/people?q=a")
+        again = browser.send(browser.get("/pause"), "/pause", what="rule")
+        test = browser.send(browser.get("/account"), "/account/password", password="no")
+        for answer, back in (
+            (wrong, "/sign-in?next=/people%3Fq%3Da"),
+            (again, "/pause"),
+            (test, "/account"),
+            (browser.post("/people/1/bring", {}, headers=ELSEWHERE), "/people/1"),
+        ):
+            assert answer.status_code >= 400
+            assert hidden_fields(answer.text, "/language")["back"] == back
+
+
+def test_no_other_language_is_offered_where_that_would_lose_what_was_filled_in(
+    tmp_path: Path,
+) -> None:
+    with opened(tmp_path / "office") as office:
+        browser = office.signed_in()
+        sent = {"what": "rule"}
+        for answer in (browser.post("/pause", sent), office.browser().post("/pause", sent)):
+            assert answer.status_code in {401, 409}
+            assert "/language" not in answer.text

@@ -11,7 +11,7 @@ from ledger.engine import reading
 from ledger.operators import IDLE, operator_named, sessions_of
 from tests.contract.desk_rig import Desk
 from tests.contract.operator_rig import RITA, Browser, Office, over
-from tests.contract.test_operator_pages import statements
+from tests.contract.test_operator_pages import statements, text_of
 
 pytestmark = pytest.mark.engines("sqlite")
 
@@ -61,6 +61,32 @@ def test_today_asks_how_much_happened_since_it_was_opened(desk: Desk, office: Of
     for odd in ("after=x", "after=-1", "kind=none", ""):
         assert browser.get(f"/newer?{odd}").text == "More than 99 new, show them"
     assert browser.get("/newer?after=" + "9" * 18).status_code == 204
+
+
+def test_what_was_noticed_late_stands_where_it_happened_and_is_counted_as_new(
+    desk: Desk, office: Office
+) -> None:
+    before = office.clock.now() - timedelta(days=2)
+    desk.space.enrol(1)
+    desk.space.look_up()
+    browser = office.signed_in()
+    path = asked_by(browser)
+    desk.space.enrol(2, created_at=before)
+    desk.space.look_up()
+    assert browser.get(path).text == "1 new, show it"
+    today = browser.get("/")
+    seen = text_of(today)
+    assert seen.index("Person 1 Enrolled") < seen.index("Person 2 Enrolled")
+    assert len(re.findall(r"noticed \d\d:\d\d", seen)) == 1
+    assert browser.get(asked_by(browser)).status_code == 204
+    for number in range(3, 30):
+        desk.space.enrol(number, created_at=before + timedelta(minutes=number))
+    desk.space.look_up()
+    pages = [browser.get("/").text]
+    [older] = re.findall(r'href="(/\?before=\d+)"', pages[0])
+    pages.append(browser.get(older).text)
+    found = [one for page in pages for one in re.findall(r'href="/people/(\d+)"', page)]
+    assert sorted(map(int, found)) == list(range(1, 30))
 
 
 def test_to_ask_is_no_use_of_the_session(office: Office) -> None:

@@ -192,7 +192,7 @@ def test_upcoming_says_when_to_whom_what_and_why(desk: Desk, office: Office) -> 
     assert re.search(r"Next 24 hours: \d emails to 1 person\.", seen)
     assert "12:30 23:30 in Sydney Person 1 Enrolled Freelance Finance" in seen
     assert "Finished 2 lessons Freelance Finance" in seen
-    assert "Gathering Waiting for more lessons of the same sitting. Goes 12:30." in seen
+    assert "Gathering Waiting for more lessons of the same sitting. See" in seen
 
 
 def test_an_email_of_upcoming_is_dropped_after_a_question(desk: Desk, office: Office) -> None:
