@@ -5,8 +5,10 @@ Nothing is written, and Nexudus is not asked. Answers are kept in memory for som
 """
 
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import structlog
 
@@ -22,8 +24,37 @@ from workers.deliver.simulation import simulate
 
 _LOOKED_BACK = tuple(timedelta(days=days) for days in (30, 7, 1))
 _KEPT_FOR = timedelta(minutes=15)
+_MOST_NAMED = 20  # emails that would differ
 Question = tuple[str, str, str]  # the digest of the rules in force, a key, and its value
 _log = structlog.get_logger("desk")
+
+
+class PlayedEmail(NamedTuple):
+    """One email of a play: about whom, by which rule, and to whom if not to them."""
+
+    coworker_id: int
+    rule: str
+    template: str | None
+    audience: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DifferentEmail:
+    """An email that would differ: when it goes by the rules in force, and when with another value.
+
+    None: it is not sent, or waits or is held, as `waited` and `waits` say.
+    """
+
+    email: PlayedEmail
+    before: datetime | None
+    after: datetime | None
+    waited: bool
+    waits: bool
+
+    @property
+    def at(self) -> datetime | None:
+        """When it goes first, in either play."""
+        return min((one for one in (self.before, self.after) if one), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +63,7 @@ class Played:
 
     `fewer`, `more` and `moved` are how many emails would not have been sent, would have been sent
     too, and would have gone at another time; `waiting` would not have been sent yet: they wait, or
-    are held for a person.
+    are held for a person. `different` are the last of all these.
     """
 
     asked_at: datetime
@@ -44,6 +75,12 @@ class Played:
     waiting: int = 0
     more: int = 0
     moved: int = 0
+    different: tuple[DifferentEmail, ...] = ()
+
+    @property
+    def left_off(self) -> int:
+        """How many emails would differ beside those in `different`."""
+        return self.fewer + self.waiting + self.more + self.moved - len(self.different)
 
 
 class _TookTooLongError(Exception):
@@ -58,6 +95,7 @@ class _ClosedError(Exception):
 class _Ends:
     """What became of the emails of one play, by key: when each was sent, and which wait."""
 
+    emails: dict[str, PlayedEmail] = field(default_factory=dict)
     sent: dict[str, datetime] = field(default_factory=dict)
     waiting: set[str] = field(default_factory=set)
 
@@ -141,14 +179,17 @@ class PastPlayer:
         number, since = found
         before, after = (self._ends(one, since, begun.asked_at) for one in (old, new))
         gone, both = before.sent.keys() - after.sent.keys(), before.sent.keys() & after.sent.keys()
+        more = after.sent.keys() - before.sent.keys()
+        moved = {key for key in both if before.sent[key] != after.sent[key]}
         return replace(
             begun,
             since=since,
             events=number,
             fewer=len(gone - after.waiting),
             waiting=len(gone & after.waiting),
-            more=len(after.sent.keys() - before.sent.keys()),
-            moved=sum(before.sent[key] != after.sent[key] for key in both),
+            more=len(more),
+            moved=len(moved),
+            different=_last_of(before, after, gone | more | moved),
         )
 
     def _ends(self, setup: SendSetup, since: datetime, now: datetime) -> _Ends:
@@ -165,6 +206,9 @@ class PastPlayer:
             key = action.plan.key
             if action.plan.kind != KIND:
                 return
+            plan = action.plan
+            whose = PlayedEmail(plan.coworker_id, plan.rule, plan.template, plan.audience)
+            ends.emails[key] = whose
             if action.state is ActionState.DONE:
                 ends.sent[key] = action.decided[-1][0]
             elif action.is_open or action.state is ActionState.HELD:
@@ -174,3 +218,19 @@ class PastPlayer:
 
         simulate(self.engine, setup, since, now, progressed, noted=note)
         return ends
+
+
+def _last_of(before: _Ends, after: _Ends, keys: Collection[str]) -> tuple[DifferentEmail, ...]:
+    """Return the emails with these keys that go last, the last first."""
+    found = [
+        DifferentEmail(
+            (before.emails.get(key) or after.emails[key]),
+            before.sent.get(key),
+            after.sent.get(key),
+            key in before.waiting,
+            key in after.waiting,
+        )
+        for key in keys
+    ]
+    found.sort(key=lambda one: (one.at, one.email.coworker_id, one.email.rule), reverse=True)
+    return tuple(found[:_MOST_NAMED])

@@ -15,14 +15,14 @@ from flask import Response
 from schemas.actions import MEMBER
 from schemas.entity import CompletionType
 from schemas.events import EventKind
-from schemas.rules import Flood, QuietHours, Rule, Rules, SendWindow, Stream, Timing
+from schemas.rules import Flood, QuietHours, Rule, Rules, SendWindow, Stream
 from schemas.settings import PREFIX, MailAddress
 from service.desk.visit import Visit
+from service.desk.what_if import OFFERED, usual_timing
 from service.desk.wording import words
 from workers.rules_file import rules_path
 
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
-_OF_REMINDERS = frozenset({"reminders_per_week", "reminders_per_enrolment", "count_nexudus"})
 _LESSONS = {
     CompletionType.VISITED: words("opening it"),
     CompletionType.BUTTON: words("a button"),
@@ -67,7 +67,7 @@ def show(visit: Visit) -> Response:
     """Show the settings as sentences."""
     rules, settings = visit.pages.rules.setup().rules, visit.pages.settings
     written = _Written(visit)
-    usual = _usual(rules)
+    usual = usual_timing(rules)
     return visit.page(
         "settings.html",
         timing=[one for name, value in usual.items() if (one := written.timing(name, value))],
@@ -81,24 +81,10 @@ def show(visit: Visit) -> Response:
             for one in rules.courses
         ],
         counts=written.counts(rules),
+        tried=OFFERED,
         main=list(_main(visit, written)),
         rules_file=rules_path(settings) if settings.rules else None,
     )
-
-
-def _usual(rules: Rules) -> dict[str, object]:
-    """Return by key of `timing` what the rules file sets for rules that set nothing themselves."""
-    usual: dict[str, object] = {}
-    every = [one for one in rules.rules if MEMBER in one.to]
-    reminders = any(one.stream is Stream.REMINDER for one in every)
-    for name in Timing.__dataclass_fields__:
-        if name in _OF_REMINDERS and not reminders:
-            continue
-        own = [one for one in every if name not in one.own_timing]
-        first = next((one for one in own if one.stream is Stream.SERVICE), None)
-        first = first or next(iter(own), None)
-        usual[name] = getattr(Timing() if first is None else first.timing, name)
-    return usual
 
 
 def _rule(visit: Visit, written: "_Written", rule: Rule, usual: dict[str, object]) -> RuleShown:

@@ -11,11 +11,12 @@ from werkzeug.test import TestResponse
 from ledger.engine import open_engine
 from schemas.roles import Role
 from schemas.rules import Timing
+from schemas.rules.form import TimingSchema
 from service.desk.past_player import PastPlayer, Played, Question
-from service.desk.what_if import with_timing
+from service.desk.what_if import present_values, usual_timing, with_timing
 from tests.contract.desk_rig import Desk
 from tests.contract.operator_rig import Browser, Office, over
-from tests.contract.study_rig import rules_of
+from tests.contract.study_rig import SHIPPED, rules_of
 from tests.contract.test_operator_numbers import no_threads
 from tests.contract.test_operator_pages import text_of
 from tests.servers.programs import wait_until
@@ -39,6 +40,17 @@ rules:
     send: "10:00-12:00"
 courses:
   - {course: 77, quiet_hours: "20:00-21:00"}
+"""
+ODD = """\
+version: 1
+timing:
+  quiet_hours: none
+  stale_after: 90m
+  flood: 3/45s
+  send: "12:30-24:00 mon,wed,sun"
+  spread: none
+rules:
+  - {name: hello, event: enrolled, action: email, template: welcome}
 """
 
 
@@ -88,6 +100,49 @@ def test_another_value_is_played_and_nothing_is_changed(desk: Desk, office: Offi
     assert "It would have changed no email." in same
     assert desk.space.outcomes() == before
     assert "At most 9 emails a day per person." in text_of(browser.get("/settings"))
+
+
+def test_the_present_value_is_shown_and_the_emails_that_would_differ_are_named(
+    office: Office,
+) -> None:
+    browser = office.signed_in(Role.OPERATE)
+    assert 'href="/settings/try?key=cap_per_day">Try another value' in browser.get("/settings").text
+    form = browser.get("/settings/try?key=cap_per_day").text
+    assert '<option value="cap_per_day" selected>Most emails a day per person (now 9)' in form
+    assert "(now none)</option>" in form
+    assert '<input id="value" name="value" value="9"' in form
+    seen = text_of(tried(browser, key="flood", value="1/10m"))
+    assert "25/10m → 1/10m" in seen
+    row = r"Person \d Welcome [\w ,]*\d\d:\d\d waits, or is held"
+    assert re.search(row, seen)
+    assert "not sent " not in seen.partition("Who What")[2].partition("Setting")[0]
+    assert len(re.findall(r"waits, or is held", seen)) == int(
+        re.findall(r"(\d) emails? would", seen)[0]
+    )
+
+
+def test_at_most_twenty_emails_are_named_with_how_many_more_there_are(
+    desk: Desk, office: Office
+) -> None:
+    for number in range(3, 28):
+        desk.space.enrol(number)
+    desk.space.work()
+    page = tried(office.signed_in(Role.OPERATE), key="send", value="09:00-09:01 sun")
+    rows = re.findall(r'<tr>\s*<td><a href="/people/(\d+)">', page.text)
+    assert len(rows) == 20
+    found = re.findall(r"(\d+) emails? would", text_of(page))
+    assert f"and {sum(map(int, found)) - 20} others" in text_of(page)
+    assert "Person " in text_of(page)
+
+
+@pytest.mark.parametrize("rules", [RULES, SHIPPED, ODD])
+def test_the_present_values_are_written_as_the_rules_file_has_them(rules: str) -> None:
+    these = rules_of(rules)
+    usual, shown = usual_timing(these), present_values(these)
+    assert {"quiet_hours", "cap_per_day", "flood", "send", "spread"} <= shown.keys()
+    for key, written in shown.items():
+        name = TimingSchema().fields[key].attribute or key
+        assert getattr(TimingSchema().load({key: written}), name) == usual[name]
 
 
 def test_what_would_be_held_is_not_counted_as_never_sent(office: Office) -> None:
