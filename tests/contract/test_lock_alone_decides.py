@@ -33,6 +33,7 @@ _KEPT = ("Requires-Dist", "Provides-Extra")
 _PATIENCE_S = 60
 
 
+@functools.cache
 def commands() -> list[tuple[str, tuple[str, ...]]]:
     """Return each lock with the options that pages and build files install it with."""
     found = set()

@@ -66,7 +66,7 @@ def pip_installs() -> Iterator[tuple[Path, list[str]]]:
     Programs are not looked into, nor lock files.
     """
     for path, text in source_texts():
-        if path.suffix not in {".py", ".lock"}:
+        if path.suffix not in {".py", ".lock"} and "pip" in text:
             for line in text.replace("\\\n", " ").splitlines():
                 for words in _PIP_INSTALL.findall(line):
                     yield path, words.split()
