@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     and_,
     bindparam,
     false,
@@ -237,19 +238,20 @@ _REMINDER = "reminder"  # the stream that needs consent
 _COUNTED = (ActionState.DONE, ActionState.UNKNOWN, ActionState.PERFORMING)
 
 
+_SENT_TIMES = select(actions.c.finished_at, actions.c.lease_until, actions.c.due_at).where(
+    actions.c.coworker_id == bindparam("whose"),
+    actions.c.state.in_(_COUNTED),
+    actions.c.kind == bindparam("its_kind"),
+    is_to(None),
+    actions.c.id != bindparam("but"),
+)
+
+
 def sent_times(
     connection: Connection, coworker_id: int, since: datetime, *, kind: str, but: int
 ) -> list[datetime]:
     """Return when a person was sent actions of this kind after `since`, except `but`."""
-    rows = connection.execute(
-        select(actions.c.finished_at, actions.c.lease_until, actions.c.due_at).where(
-            actions.c.coworker_id == coworker_id,
-            actions.c.state.in_(_COUNTED),
-            actions.c.kind == kind,
-            is_to(None),
-            actions.c.id != but,
-        )
-    )
+    rows = connection.execute(_SENT_TIMES, {"whose": coworker_id, "its_kind": kind, "but": but})
     # One being delivered counts as now, however long ago it was due.
     moments = (row.finished_at or row.lease_until or row.due_at for row in rows)
     return [moment for moment in moments if moment > since]
@@ -309,21 +311,30 @@ def planned_nearby(
     Resends do not count, nor do later steps of a sequence: they do not indicate an import. What a
     person skipped as part of one does count.
     """
-    count: int | None = connection.scalar(
+    values: dict[str, Any] = {"begin": planned_at - window, "end": planned_at + window}
+    if audience is not None:
+        values["whom"] = audience
+    count: int | None = connection.scalar(_nearby(to_member=audience is None), values)
+    return count or 0
+
+
+@cache
+def _nearby(*, to_member: bool) -> Select[Any]:
+    whom = actions.c.audience
+    return (
         select(func.count())
         .select_from(actions)
         .where(
-            actions.c.planned_at.between(planned_at - window, planned_at + window),
+            actions.c.planned_at.between(bindparam("begin"), bindparam("end")),
             or_(
                 actions.c.state != ActionState.SKIPPED,
                 actions.c.reason == Reason.FLOOD_GUARD,
             ),
             actions.c.resend_of.is_(None),
-            is_to(audience),
+            whom.is_(None) if to_member else whom == bindparam("whom"),
             actions.c.key.not_like(_LATER_STEPS),
         )
     )
-    return count or 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,14 +193,17 @@ def note_reason(connection: Connection, event_id: int, reason: Reason | None) ->
     connection.execute(_NOTE_REASON, {"this": event_id, "reason": reason})
 
 
+_OF_ACTION = (
+    select(events)
+    .join(action_events, action_events.c.event_id == events.c.id)
+    .where(action_events.c.action_id == bindparam("this"))
+    .order_by(events.c.happened_at, events.c.id)
+)
+
+
 def events_of_action(connection: Connection, action_id: int) -> list[Event]:
     """Return the events one action is about, the earliest first."""
-    rows = connection.execute(
-        select(events)
-        .join(action_events, action_events.c.event_id == events.c.id)
-        .where(action_events.c.action_id == action_id)
-        .order_by(events.c.happened_at, events.c.id)
-    )
+    rows = connection.execute(_OF_ACTION, {"this": action_id})
     return [event_in(row) for row in rows]
 
 

@@ -11,7 +11,7 @@ may have been sent in it. Every action that may have been is held for `restored`
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, delete, func, insert, not_, or_, select
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, not_, or_, select
 
 from ledger.controls import (
     BACKED_UP_AT,
@@ -168,11 +168,12 @@ def open_gap(connection: Connection, gap: Gap, who: str) -> int:
     return held
 
 
+_GAP_ENDED_BY = select(func.max(gaps.c.ended_at)).where(gaps.c.ended_at <= bindparam("moment"))
+
+
 def gap_ended_by(connection: Connection, moment: datetime) -> datetime | None:
     """Return when the last gap that ended by `moment` did so; None if there was none."""
-    ended_at: datetime | None = connection.scalar(
-        select(func.max(gaps.c.ended_at)).where(gaps.c.ended_at <= moment)
-    )
+    ended_at: datetime | None = connection.scalar(_GAP_ENDED_BY, {"moment": moment})
     return ended_at
 
 

@@ -7,13 +7,14 @@ hand-over, its outcome after it. `expire_handovers` settles actions whose worker
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Update,
     and_,
     bindparam,
     func,
@@ -220,17 +221,24 @@ def begin_action(
     `events` is how many events it was prepared with. Returns False if it is no longer ours, no
     longer wanted, or another event joined it meanwhile.
     """
+    values = {"this": claimed.action_id, "holder": claimed.token, "joined": events}
+    until = now + timedelta(seconds=lease_s)
+    return connection.execute(_beginning(), {**values, "until": until}).rowcount == 1
+
+
+@cache
+def _beginning() -> Update:
     joined = (
         select(func.count())
         .select_from(action_events)
-        .where(action_events.c.action_id == claimed.action_id)
+        .where(action_events.c.action_id == bindparam("this"))
     )
-    done = connection.execute(
+    return (
         update(actions)
         .where(
-            joined.scalar_subquery() == events,
-            actions.c.id == claimed.action_id,
-            actions.c.lease_token == claimed.token,
+            joined.scalar_subquery() == bindparam("joined"),
+            actions.c.id == bindparam("this"),
+            actions.c.lease_token == bindparam("holder"),
             actions.c.state.in_(OPEN_ACTIONS),
         )
         .values(
@@ -238,10 +246,9 @@ def begin_action(
             reason=None,
             attempts=actions.c.attempts + 1,
             committed_at=None,
-            lease_until=now + timedelta(seconds=lease_s),
+            lease_until=bindparam("until"),
         )
     )
-    return done.rowcount == 1
 
 
 def commit_action(

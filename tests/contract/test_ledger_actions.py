@@ -5,13 +5,15 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from ledger.actions import (
     Copy,
     completions_planned,
     copy_of,
     plan_action,
+    planned_nearby,
+    sent_times,
     store_copy,
     store_held_copies,
     supersede_lessons,
@@ -23,6 +25,7 @@ from ledger.events import (
     known_events,
     store_events,
 )
+from ledger.heartbeats import gap_ended_by
 from ledger.outbox import (
     ClaimedAction,
     begin_action,
@@ -571,3 +574,25 @@ def test_a_draft_never_replaces_the_copy_of_a_sent_email(ledger_engine: Engine) 
         store_held_copies(connection, drafts, NOW)
         kept = [copy_of(connection, one.action_id) for one in (held, done)]
     assert kept == [draft, sent]
+
+
+def test_the_queries_before_a_hand_over_are_built_once_for_all_actions(
+    ledger_engine: Engine,
+) -> None:
+    claimed = [planned(ledger_engine, lesson_done(number)) for number in (1, 2)]
+    asked: list[object] = []
+    with writing(ledger_engine) as connection:
+
+        @event.listens_for(connection, "before_execute")
+        def _(_: object, statement: object, *_others: object) -> None:
+            asked.append(statement)
+
+        for one in claimed:
+            assert len(events_of_action(connection, one.action_id)) == 1
+            sent_times(connection, JOEL, NOW, kind=one.kind, but=one.action_id)
+            planned_nearby(connection, one.planned_at, minutes(30) - NOW)
+            gap_ended_by(connection, one.planned_at)
+            assert begin_action(connection, one, NOW, lease_s=LEASE_S, events=1)
+            claim_actions(connection, NOW, f"after {one.action_id}", lease_s=LEASE_S, most=1)
+    once, again = asked[: len(asked) // 2], asked[len(asked) // 2 :]
+    assert [id(one) for one in once] == [id(one) for one in again]
