@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NamedTuple
 
 from babel.lists import format_list
@@ -70,6 +71,7 @@ _TITLES = {
 # Of these a reader thinks as reminders, whatever their stream.
 REMINDING = frozenset({"not-started", "stalled", "lesson-available"})
 _RESEND = re.compile(r"resend of (\d+) by (.+)", re.DOTALL)  # as `ledger.interventions` stores
+_SOON = timedelta(minutes=1)  # by which an email may be late without a word about it
 _BOUNCES = frozenset({ReportKind.HARD_BOUNCE, ReportKind.SOFT_BOUNCE})
 
 
@@ -246,7 +248,9 @@ def _shown_waiting(times: Times, email: ActionView | EmailView, holding: Holding
     is_new = email.state == ActionState.PLANNED and email.due_at > times.now
     if reason is None and is_new and email.rule in holding.gathering:
         reason = Reason.GATHERING
-    goes = say("Goes {time}.").format(time=times.words(email.due_at))
+    is_late = email.due_at < times.now - _SOON
+    goes = say("Due since {time}; it goes as soon as it can.") if is_late else say("Goes {time}.")
+    goes = goes.format(time=times.words(email.due_at))
     why = explained(times, reason)
     sentence = f"{why} {goes}".strip()
     if reason == Reason.GATHERING:

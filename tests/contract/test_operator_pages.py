@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from html import unescape
 from pathlib import Path
 
@@ -106,6 +107,10 @@ def test_a_person_page_answers_whether_the_last_email_went_out(desk: Desk, offic
     seen = text_of(browser.get("/people/1"))
     assert "Did Person 1 get the congratulations? Not yet." in seen
     assert re.search(r"Scheduled .*Goes \d\d:\d\d\.", seen)
+    office.clock.time += timedelta(hours=3)  # as if no worker ran
+    seen = text_of(browser.get("/people/1"))
+    assert re.search(r"Scheduled .*Due since \S+; it goes as soon as it can\.", seen)
+    assert "Goes " not in seen
 
 
 def test_a_person_who_wants_no_emails_is_shown_so(desk: Desk, office: Office) -> None:
