@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.e2e.house import RULES, House, living
-from tests.emails.gate import run_in_browser
+from tests.emails.gate import walk_in_browser
 from tests.servers.programs import wait_until
 
 FINANCE, CERAMICS = "Freelance Finance", "Ceramics: Feuer & Glasur <Grundkurs>"
@@ -31,7 +31,7 @@ class Walker:
     def walk(self, *steps: Step, scripts: bool = True) -> str:
         """Do these steps, and return the text of the page where they end."""
         job = {"base": self.house.url, "steps": steps, "cookies": self.cookies, "scripts": scripts}
-        seen = run_in_browser("walk.mjs", job)
+        seen = walk_in_browser(job)
         self.cookies = seen["cookies"]
         return " ".join(str(seen["text"]).split())
 

@@ -8,7 +8,7 @@ import requests
 
 from tests.doubles.openid_provider import CLIENT_ID, CLIENT_SECRET, Provider, providing
 from tests.e2e.house import House, living
-from tests.emails.gate import run_in_browser
+from tests.emails.gate import walk_in_browser
 from tests.servers.programs import wait_until
 
 
@@ -63,6 +63,6 @@ def test_a_provider_signs_in_and_what_was_filled_in_is_kept(house: House) -> Non
         ("see", "Paused: all emails."),
     )
     job = {"base": house.url, "steps": steps, "cookies": [], "scripts": False}
-    seen = run_in_browser("walk.mjs", job)
+    seen = walk_in_browser(job)
     assert seen["url"].startswith(house.url)
     assert house.rows("SELECT made_by FROM pauses") == [("Ines",)]

@@ -1,11 +1,20 @@
-/** The Chromium that emails and pages are opened in, and the job on standard input. */
-import { readFileSync } from 'node:fs';
+/** The Chromium that emails and pages are opened in, and the job: the first line of standard input. */
+import { readSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 
 const LOGO = '<svg xmlns="http://www.w3.org/2000/svg" width="160" height="40">'
   + '<rect width="160" height="40" rx="8" fill="#7A5C00"/></svg>';
 
-export const job = JSON.parse(readFileSync(0, 'utf8'));
+function readLine() {
+  const [parts, part] = [[], Buffer.alloc(1 << 16)];
+  for (let size; (size = readSync(0, part)); ) {
+    parts.push(Buffer.from(part.subarray(0, size)));
+    if (part.subarray(0, size).includes('\n')) break;
+  }
+  return Buffer.concat(parts).toString('utf8');
+}
+
+export const job = JSON.parse(readLine());
 
 /** Start the browser, call `work` with it, and end it, whatever happens. */
 export async function withBrowser(work) {

@@ -8,6 +8,8 @@ What the markup and styles of an email need of email programs is looked up in ca
 `page_faults` checks pages of the service by their addresses or files.
 """
 
+import atexit
+import functools
 import json
 import os
 import platform
@@ -17,7 +19,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tests.emails.people import EmailCase
 
@@ -126,11 +128,8 @@ def run_in_browser(script: str, job: Mapping[str, object]) -> dict[str, Any]:
     Raises:
         NoBrowser: there is no browser, or no Node.js to drive it.
     """
-    node = shutil.which("node")
-    if node is None or not _PACKAGES.is_dir():
-        raise NoBrowser(_INSTALL)
     ran = subprocess.run(
-        [node, FOLDER / script],
+        [_node(), FOLDER / script],
         input=json.dumps({**job, "browser": find_browser(os.environ)}),
         capture_output=True,
         text=True,
@@ -141,6 +140,50 @@ def run_in_browser(script: str, job: Mapping[str, object]) -> dict[str, Any]:
         raise RuntimeError(f"{script} failed: {ran.stderr[-2_000:]}")
     found: dict[str, Any] = json.loads(ran.stdout)
     return found
+
+
+def walk_in_browser(walk: Mapping[str, object]) -> dict[str, Any]:
+    """Walk through pages, as `walk.mjs` says, and return what was seen. All use one browser.
+
+    Raises:
+        NoBrowser: there is no browser, or no Node.js to drive it.
+    """
+    asked, told = _walking_program()
+    asked.write(f"{json.dumps(walk)}\n")
+    asked.flush()
+    line = told.readline()
+    seen: dict[str, Any] = json.loads(line) if line else {"failed": "walk.mjs ended"}
+    if "failed" in seen:
+        raise RuntimeError(f"The walk failed: {seen['failed']}")
+    return seen
+
+
+@functools.cache
+def _walking_program() -> tuple[IO[str], IO[str]]:
+    program = subprocess.Popen(
+        [_node(), FOLDER / "walk.mjs"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    asked, told = program.stdin, program.stdout
+    assert asked is not None
+    assert told is not None
+
+    def end() -> None:
+        asked.close()
+        program.wait()
+        told.close()
+
+    atexit.register(end)
+    asked.write(f"{json.dumps({'browser': find_browser(os.environ)})}\n")
+    asked.flush()
+    assert told.readline(), "walk.mjs started no browser"
+    return asked, told
+
+
+def _node() -> str:
+    node = shutil.which("node")
+    if node is None or not _PACKAGES.is_dir():
+        raise NoBrowser(_INSTALL)
+    return node
 
 
 def find_browser(

@@ -1,5 +1,9 @@
-/** Walks through pages as a person does, by the words they read, and prints what was seen as JSON. */
-import { job, withBrowser } from './browser.mjs';
+/**
+ * Walks through pages as a person does, by the words they read. Each further line of standard input
+ * is a walk, with cookies of its own; a line is printed once there is a browser, and of each walk.
+ */
+import { createInterface } from 'node:readline';
+import { withBrowser } from './browser.mjs';
 
 const PATIENCE_MS = 20_000;
 
@@ -9,7 +13,7 @@ const byWords = (page, name) => page
   .first();
 
 const DO = {
-  open: (page, path) => page.goto(new URL(path, job.base).href),
+  open: (page, path) => page.goto(path),
   fill: (page, label, value) => page.getByLabel(label, { exact: true }).fill(value),
   // The link leads to another tab, where something is pressed and a text then seen.
   pressInOtherTab: async (page, link, name, text) => {
@@ -56,21 +60,32 @@ const DO = {
   },
 };
 
-const seen = await withBrowser(async (browser) => {
-  const context = await browser.newContext({ locale: 'en-GB', javaScriptEnabled: job.scripts });
-  context.setDefaultTimeout(PATIENCE_MS);
-  await context.addCookies(job.cookies);
-  const page = await context.newPage();
-  if (job.steps.some(([what]) => what === 'seeInTime')) await page.clock.install();
-  for (const [what, ...words] of job.steps) {
-    try {
-      await DO[what](page, ...words);
-    } catch (error) {
-      const text = await page.locator('body').innerText();
-      throw new Error(`${what} ${words.join(', ')}: ${error.message}\n${page.url()}\n${text}`);
+async function walk(browser, { base, steps, cookies, scripts }) {
+  const context = await browser.newContext({ baseURL: base, locale: 'en-GB', javaScriptEnabled: scripts });
+  try {
+    context.setDefaultTimeout(PATIENCE_MS);
+    await context.addCookies(cookies);
+    const page = await context.newPage();
+    if (steps.some(([what]) => what === 'seeInTime')) await page.clock.install();
+    for (const [what, ...words] of steps) {
+      try {
+        await DO[what](page, ...words);
+      } catch (error) {
+        const text = await page.locator('body').innerText();
+        throw new Error(`${what} ${words.join(', ')}: ${error.message}\n${page.url()}\n${text}`);
+      }
     }
+    const text = await page.locator('main').innerText();
+    return { url: page.url(), text, cookies: await context.cookies() };
+  } finally {
+    await context.close();
   }
-  const text = await page.locator('main').innerText();
-  return { url: page.url(), text, cookies: await context.cookies() };
+}
+
+await withBrowser(async (browser) => {
+  console.log('{}');
+  for await (const line of createInterface({ input: process.stdin })) {
+    const seen = await walk(browser, JSON.parse(line)).catch((error) => ({ failed: error.message }));
+    console.log(JSON.stringify(seen));
+  }
 });
-process.stdout.write(JSON.stringify(seen));
