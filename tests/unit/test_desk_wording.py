@@ -40,6 +40,7 @@ def test_an_email_that_gathers_says_until_when() -> None:
         "gathering",
         "Gathering",
         "Waiting for more lessons of the same sitting. Goes 21:30.",
+        why="Waiting for more lessons of the same sitting.",
     )
     assert shown().word == "Scheduled"
     assert shown(gathers, due_at=NOW).word == "Scheduled"
@@ -47,7 +48,8 @@ def test_an_email_that_gathers_says_until_when() -> None:
 
 def test_a_pause_counts_before_what_the_email_waits_for() -> None:
     both = Holding(paused={7}, gathering={"lesson-finished"})
-    assert shown(both) == Shown("scheduled", "Held", "Sending is paused.")
+    paused = "Sending is paused."
+    assert shown(both) == Shown("scheduled", "Held", paused, why=paused)
 
 
 def test_what_an_operator_dropped_is_not_said_to_be_held() -> None:
@@ -67,9 +69,14 @@ def test_what_became_of_an_event_is_said_of_its_first_email() -> None:
 
 def test_night_names_the_morning() -> None:
     night = shown(state="waiting", reason="quiet-hours", due_at=NOW + timedelta(hours=11))
-    assert night == Shown(
-        "scheduled", "Scheduled", "It is night where they are. Goes tomorrow 08:00."
-    )
+    why = "It is night where they are."
+    assert night == Shown("scheduled", "Scheduled", f"{why} Goes tomorrow 08:00.", why=why)
+
+
+def test_an_email_whose_time_has_come_is_due_and_goes_at_no_time_in_the_past() -> None:
+    late = shown(due_at=NOW - timedelta(hours=2))
+    assert late.sentence == "Due since 19:00; it goes as soon as it can."
+    assert shown(due_at=NOW).sentence == "Goes 21:00."
 
 
 @pytest.mark.parametrize("reason", HOLD_REASONS)
