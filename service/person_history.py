@@ -132,7 +132,7 @@ def person_history(  # noqa: PLR0913 - of whom, which part of it, and when
         decisions_of(connection, [one.event.event_id for one in events]) if in_full else {},
         None if listed is None or listed.reason is not None else listed.begun_at,
         sending_of(connection).mode,
-        _chosen(connection, key, coworker_id, person),
+        chosen_by(connection, key, coworker_id, person.email if person else None),
         reports_of(connection, _action_ids(events)),
         _suppression(connection, key, person),
     )
@@ -150,13 +150,12 @@ def _suppression(
     return suppression_of(connection, mailbox_hash(person.email, key))
 
 
-def _chosen(
-    connection: Connection, key: str | None, coworker_id: int, person: PersonMatch | None
+def chosen_by(
+    connection: Connection, key: str | None, coworker_id: int, email: str | None
 ) -> Choices:
     """Return what this person chose about emails; nothing if there is no key to find it by."""
     if key is None:
         return Choices()
-    email = person.email if person else None
     return choices_of(connection, choice_keys(key, coworker_id, email))
 
 

@@ -126,8 +126,10 @@ def run_worker(app: Celery) -> int:
         without_mingle=True,
         without_heartbeat=True,
     )
-    worker.start()
-    Stopping.close()
+    try:
+        worker.start()
+    finally:
+        Stopping.close()
     return int(worker.exitcode or 0)
 
 

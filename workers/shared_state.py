@@ -39,6 +39,7 @@ class SharedState:
         self._action_slots = range(max(1, workers - 1))
         upkeep_at = len(self._action_slots)
         self._upkeep_slot, self._poll_slot = upkeep_at, upkeep_at + min(1, workers - 1)
+        self._report_slot = upkeep_at + 2
         # Anonymous, so the same memory in every child.
         self._memory = mmap.mmap(-1, (_REFUSED + len(UPKEEP_TASKS)) * _BYTE)
         # One byte a slot: the system releases a process's locks however it ends.
@@ -72,8 +73,8 @@ class SharedState:
         return count
 
     def is_action_running(self) -> bool:
-        """Return whether a child performs actions."""
-        for slot in self._action_slots:
+        """Return whether a child performs actions or sends reports."""
+        for slot in (*self._action_slots, self._report_slot):
             if not self._lock(slot):
                 return True
             self._unlock(slot)
@@ -88,6 +89,15 @@ class SharedState:
         finally:
             if slot is not None:
                 self._unlock(slot)
+
+    @contextlib.contextmanager
+    def report_slot(self) -> Iterator[None]:
+        """Hold the slot of reports, which only one child sends, so that a stop waits for them."""
+        self._lock(self._report_slot)
+        try:
+            yield
+        finally:
+            self._unlock(self._report_slot)
 
     @contextlib.contextmanager
     def upkeep_slot(self, task: str) -> Iterator[bool]:

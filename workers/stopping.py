@@ -28,10 +28,10 @@ _EXIT_FAILED = 1
 class Stopping:
     """Stops the worker of this process when a signal asks for it.
 
-    `children` returns the process ids of the worker's children. Emails that were begun are
-    finished, and other tasks get `longest_task_s`. Then come three steps, with `step_s` between:
-    SIGQUIT for the children, SIGKILL for them, and the end of this process. A second signal takes
-    the next step at once, if it comes a second or more after the first.
+    `children` returns the process ids of the worker's children, if it has any. Emails that were
+    begun are finished, and other tasks get `longest_task_s`. Then come three steps, with `step_s`
+    between: SIGQUIT for the children, SIGKILL for them, and the end of this process. A second
+    signal takes the next step at once, if it comes a second or more after the first.
     """
 
     def __init__(
@@ -47,10 +47,13 @@ class Stopping:
         self._longest_task_s = longest_task_s
         self._step_s = step_s
         self._harder = [signal.SIGQUIT, signal.SIGKILL]
-        self._asked_at = self._next_step_at = 0.0
+        self._asked_at: float | None = None
+        self._next_step_at = 0.0
+        self._process, self._has_children = os.getpid(), False
 
     def listen(self) -> None:
-        """Handle the signals that stop a worker. Call it in the main thread."""
+        """Handle the signals that stop a worker. Call it in the main thread, with its children."""
+        self._has_children = any(self._children())
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, self._ask)
         # A timer, as a thread would also exist while later children are forked.
@@ -62,8 +65,10 @@ class Stopping:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _ask(self, _: int, __: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a new child, which has not set its own handlers yet
+            return
         now = time.monotonic()
-        if self._shared.is_stopping():
+        if self._asked_at is not None:
             if now >= self._asked_at + _AGAIN_AFTER_S:
                 self._take_next_step(now)
             return
@@ -71,20 +76,22 @@ class Stopping:
         _print_error(b"Stopping once the emails that were begun are finished.\n")
         self._asked_at, self._next_step_at = now, now + self._longest_task_s
         setattr(state, "should_stop", os.EX_OK)  # noqa: B010 - typed as always None
-        signal.setitimer(signal.ITIMER_REAL, _LOOK_EVERY_S, _LOOK_EVERY_S)
+        signal.setitimer(signal.ITIMER_REAL, _LOOK_EVERY_S)
 
     def _look(self, _: int, __: FrameType | None) -> None:
-        now = time.monotonic()
-        if now < self._asked_at + _LONGEST_EMAIL_S and self._shared.is_action_running():
+        now, asked_at = time.monotonic(), self._asked_at or 0.0
+        if now < asked_at + _LONGEST_EMAIL_S and self._shared.is_action_running():
             self._next_step_at = now + self._longest_task_s
         elif now >= self._next_step_at:
             self._take_next_step(now)
+        # Last, so that one look never interrupts another.
+        signal.setitimer(signal.ITIMER_REAL, _LOOK_EVERY_S)
 
     def _take_next_step(self, now: float) -> None:
         _print_error(b"Not stopped yet; what still runs is ended now.\n")
         children = list(self._children())
         if not (children and self._harder):
-            os._exit(_EXIT_FAILED)
+            os._exit(_EXIT_FAILED if self._has_children else os.EX_OK)
         self._next_step_at = now + self._step_s
         number = self._harder.pop(0)
         for child in children:

@@ -188,7 +188,7 @@ def plan_due_reports(child: WorkerProcess) -> None:
 @_upkeep_task(REPORTS_SEND)
 def send_due_reports(child: WorkerProcess) -> None:
     """Send the reports that are due."""
-    with child.shared.finishing():
+    with child.shared.report_slot(), child.shared.finishing():
         send_reports(child.context.reports)
 
 

@@ -38,7 +38,7 @@ from workers.rules_file import read_rules
 PROGRAMS = (("serve",), ("worker",), ("clock",))
 PROGRAMS_WITHOUT_BROKER = (("serve",), ("worker", WITHOUT_BROKER))
 # Time to finish sending an email: a minute for the message, and 45 s for the server's answer.
-PACES = {"worker": RestartPolicy(stop_wait_s=120.0), "serve": RestartPolicy(longest_delay_s=5.0)}
+PACES = {"worker": RestartPolicy(stop_wait_s=130.0), "serve": RestartPolicy(longest_delay_s=5.0)}
 _STORED = "Deliveries are still accepted and stored,"
 MEANWHILE = {
     "serve": "No delivery is accepted until it runs; polling finds what was missed.",

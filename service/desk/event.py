@@ -24,6 +24,7 @@ from service.desk.wording import Repeated, happened, repeated_in, shown_email, w
 
 _LONGEST_BODY = 20_000  # characters
 _BROKEN = frozenset({ActionState.FAILED, ActionState.UNKNOWN})
+_ENDED_WELL = frozenset({ActionState.DONE, ActionState.SKIPPED})
 _KINDS = {
     Entity.COURSE_MEMBER: words("Enrolment {id}"),
     Entity.COMPLETED_LESSON: words("Finished lesson {id}"),
@@ -208,7 +209,7 @@ def _steps_of(visit: Visit, titled: TitledEvent, action: ActionView) -> Iterator
     holding = visit.holding([titled])
     rule = say("by the rule {name}").format(name=action.rule)
     due = say("due {time}").format(time=_at(visit, action.due_at))
-    is_settled = action.was_resent or action.closed_at is not None or state not in _BROKEN
+    is_settled = action.was_resent or action.closed_at is not None or state in _ENDED_WELL
     yield Step(say("Planned"), (rule, due), message_id=action.action_id)
     yield from (_tried(visit, one, is_settled=is_settled) for one in action.tries)
     shown = shown_email(visit.times, action, holding)

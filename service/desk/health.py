@@ -74,7 +74,7 @@ _PROVIDERS = {
     Provider.BREVO: "Brevo",
 }
 # How `status` writes moments, with or without their day.
-_UTC = re.compile(r"(?:\b(\d{4}-\d\d-\d\d) )?\b(\d\d:\d\d) UTC\b")
+_UTC = re.compile(r"(?:\b(\d{4}-\d\d-\d\d) )?(?<![\d:])(\d\d:\d\d) UTC\b")
 _HALF_A_DAY = timedelta(hours=12)
 _MEGABYTE = 1_000_000
 _MOST_RETURNED = 20  # people by name
@@ -137,11 +137,11 @@ def _status(visit: Visit, found: Snapshot) -> Iterator[str]:
         day, clock = written.groups()
         try:
             at = datetime.fromisoformat(f"{day or now.astimezone(UTC).date()}T{clock}+00:00")
-        except ValueError:  # it is in the answer of a server
+            if day is None and at < now - _HALF_A_DAY:
+                at += 2 * _HALF_A_DAY  # it is written without its day as it is near
+            return f"{at.astimezone(zone):{'%H:%M %Z' if day is None else '%Y-%m-%d %H:%M %Z'}}"
+        except (ValueError, OverflowError):  # it is in the answer of a server
             return written[0]
-        if day is None and at < now - _HALF_A_DAY:
-            at += 2 * _HALF_A_DAY  # it is written without its day as it is near
-        return f"{at.astimezone(zone):{'%H:%M %Z' if day is None else '%Y-%m-%d %H:%M %Z'}}"
 
     for line in status_lines(found, visit.pages.settings, zone):
         yield _UTC.sub(in_zone, line)

@@ -15,18 +15,21 @@ from ledger.interventions import (
     release_held,
     send_again,
 )
-from ledger.mail_reports import reports_of
+from ledger.mail_reports import ReportView, reports_of
 from ledger.people import person_of
 from ledger.queries import EmailView, emails_of
 from ledger.stories import ActionView, TitledEvent, events_of
 from schemas.actions import OPEN_ACTIONS, ActionState, Mode
 from schemas.errors import ConfigurationError
+from service.desk.person import as_chosen
 from service.desk.shown_text import shown_text
 from service.desk.visit import Visit
-from service.desk.wording import happened, shown_email, words
+from service.desk.wording import Shown, happened, shown_email, words
 from service.held_emails import drop_any, is_releasable
+from service.person_history import chosen_by
 from workers.actions.base import Printable, plain
 from workers.deliver.forecast import Lack, Preview, preview
+from workers.secret_key import known_secret_key
 
 # The text is other people's: it may load pictures, and nothing else. Its links do not work here,
 # since they are the member's own.
@@ -85,6 +88,7 @@ def show(visit: Visit, action_id: int) -> Response:
         if found is None:
             return _missing(visit)
         reports = reports_of(connection, [action_id]).get(action_id, [])
+        shown = _shown(visit, connection, found, reports)
     email = found.email
     look = visit.number_in_query("look")
     is_in_hand = look is not None and _is_in_hand(visit, email)
@@ -97,7 +101,7 @@ def show(visit: Visit, action_id: int) -> Response:
         height="" if found.text is None else height_class(found.text.text),
         email=email,
         name=email.person or visit.member_name(email.coworker_id),
-        shown=shown_email(visit.times, email, visit.holding(found.events), reports),
+        shown=shown,
         reports=reports,
         missing=[
             visit.language.say(one.sentence).format(**one.values) for one in found.previewed.missing
@@ -116,6 +120,17 @@ def show(visit: Visit, action_id: int) -> Response:
     if is_loading and look is not None:
         response.headers["Refresh"] = f"{_LOOK_AGAIN_S}; url={_looking(action_id, look + 1)}"
     return response
+
+
+def _shown(
+    visit: Visit, connection: Connection, found: ShownMessage, reports: Collection[ReportView]
+) -> Shown:
+    email, holding = found.email, visit.holding(found.events)
+    key, person = known_secret_key(visit.pages.settings), person_of(connection, email.coworker_id)
+    address = person.email if person else None
+    chosen = chosen_by(connection, key, email.coworker_id, address)
+    shown = shown_email(visit.times, email, holding, reports)
+    return as_chosen(visit, shown, email, holding, chosen)
 
 
 def _is_in_hand(visit: Visit, email: EmailView) -> bool:

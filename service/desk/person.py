@@ -10,9 +10,10 @@ from flask import Response
 
 from ledger.engine import reading
 from ledger.people import person_of
+from ledger.queries import EmailView
 from ledger.stories import ActionView, TitledEvent
 from schemas.actions import OPEN_ACTIONS, ActionState
-from schemas.choices import ALL, objection_to
+from schemas.choices import ALL, Choices, objection_to
 from schemas.errors import ConfigurationError
 from schemas.events import EventKind
 from schemas.rules import Stream
@@ -213,18 +214,24 @@ def _line(visit: Visit, found: PersonHistory, one: TitledEvent) -> StoryLine:
 
 
 def _shown(visit: Visit, found: PersonHistory, email: ActionView, holding: Holding) -> Shown:
-    """Return badge and sentence of an email, and whether what the member chose stops it."""
     shown = shown_email(visit.times, email, holding, found.reports.get(email.action_id, ()))
+    return as_chosen(visit, shown, email, holding, found.chosen)
+
+
+def as_chosen(
+    visit: Visit, shown: Shown, email: ActionView | EmailView, holding: Holding, chosen: Choices
+) -> Shown:
+    """Return badge and sentence of an email, and whether what the member chose stops it."""
     if email.state not in OPEN_ACTIONS or email.audience is not None:
         return shown
     stream = visit.stream_of(email.rule)
-    objection = None if stream is None else objection_to(stream, found.chosen.agreed)
+    objection = None if stream is None else objection_to(stream, chosen.agreed)
     if objection is not None:
         never = visit.language.say("Not sent on purpose")
         return Shown("skipped", never, explained(visit.times, objection))
     is_like_reminder = email.template in REMINDING and stream is Stream.SERVICE
     is_paused = email.action_id in holding.paused
-    if is_like_reminder and not is_paused and not found.chosen.wants(Stream.REMINDER):
+    if is_like_reminder and not is_paused and not chosen.wants(Stream.REMINDER):
         text = visit.language.say("It is a course email, so it goes although reminders are off.")
         return replace(shown, sentence=f"{shown.sentence} {text}")
     return shown

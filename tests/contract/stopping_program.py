@@ -16,8 +16,8 @@ SHARED = SharedState(workers=2)
 def child(scene: str, writer: int) -> None:
     if scene == "deaf":
         signal.signal(signal.SIGQUIT, lambda *_: os.write(writer, b"deaf"))
-    if scene == "email":
-        with SHARED.action_slot():
+    if scene in {"email", "report"}:
+        with SHARED.action_slot() if scene == "email" else SHARED.report_slot():
             os.write(writer, b"here")
             while not SHARED.is_stopping():
                 time.sleep(0.01)
@@ -42,7 +42,7 @@ def main() -> None:
         child(scene, writer)
     os.close(writer)
     say(os.read(reader, 4).decode())
-    children = [pid]
+    children = [] if scene == "alone" else [pid]
     limit_s = 60.0 if scene in {"asked", "again"} else 0.3
     Stopping(SHARED, lambda: children, longest_task_s=limit_s, step_s=limit_s).listen()
     os.kill(os.getpid(), signal.SIGTERM)
@@ -54,6 +54,8 @@ def main() -> None:
         os.kill(pid, signal.SIGKILL)
         Stopping.close()
         return
+    if scene == "alone":
+        os.kill(pid, signal.SIGKILL)
     if scene == "again":
         time.sleep(1.1)
         os.kill(os.getpid(), signal.SIGINT)

@@ -261,6 +261,10 @@ def test_reminders_that_go_although_reminders_are_off_say_so(desk: Desk, tmp_pat
         seen = text_of(browser.get("/people/1"))
         assert f"Not sent on purpose Reminder to start {stopped()}" in seen
         assert "Scheduled" not in seen
+        seen = text_of(browser.get("/messages/2"))
+        assert "Not sent on purpose" in seen
+        assert stopped() in seen
+        assert "Goes " not in seen
 
 
 def choose(office: Office, chosen: dict[str, Choice]) -> None:

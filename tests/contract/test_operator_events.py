@@ -7,7 +7,7 @@ import pytest
 
 from ledger.engine import writing
 from ledger.intake import Arrival, Origin, store_arrivals
-from ledger.tables import decisions, lookups, notifications, records
+from ledger.tables import actions, decisions, lookups, notifications, records
 from schemas.entity import Entity
 from schemas.notification import Notification
 from schemas.roles import Role
@@ -88,6 +88,17 @@ def test_a_step_that_broke_no_longer_looks_so_once_the_email_was_sent_again(
     for page in (cured, browser.get("/messages/2")):
         assert repeated in page.text
         assert "resend of" not in page.text
+
+
+def test_a_step_that_broke_is_not_called_settled_while_the_email_still_waits(
+    desk: Desk, office: Office
+) -> None:
+    desk.refuse(1)
+    with writing(office.engine) as connection:
+        connection.execute(actions.update().values(state="waiting", finished_at=None))
+    seen = text_of(office.signed_in().get("/events/1"))
+    assert "It broke here" in seen
+    assert "settled" not in seen
 
 
 def test_a_repetition_that_fails_too_looks_broken(desk: Desk, office: Office) -> None:

@@ -149,9 +149,13 @@ def walk_in_browser(walk: Mapping[str, object]) -> dict[str, Any]:
         NoBrowser: there is no browser, or no Node.js to drive it.
     """
     asked, told = _walking_program()
-    asked.write(f"{json.dumps(walk)}\n")
-    asked.flush()
-    line = told.readline()
+    try:
+        asked.write(f"{json.dumps(walk)}\n")
+        asked.flush()
+        line = told.readline()
+    except BaseException:
+        _walking_program.cache_clear()  # its next line would be the answer to this walk
+        raise
     seen: dict[str, Any] = json.loads(line) if line else {"failed": "walk.mjs ended"}
     if "failed" in seen:
         raise RuntimeError(f"The walk failed: {seen['failed']}")
