@@ -1,7 +1,9 @@
 """Alerts to operators, from the ledger to the mail server: once, at a decent hour, never twice."""
 
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -20,12 +22,19 @@ from schemas.actions import Mode
 from schemas.choices import Choice, report_choice
 from schemas.errors import ChannelUnavailable, DeliveryUnavailable, DeliveryUnknown
 from schemas.reasons import Reason
+from schemas.settings import load_settings
 from tests.builders.records import NOON
 from tests.contract.ledger_rig import BOTH, rows
-from tests.contract.report_rig import BOSS, KEY, OPS, ReportDesk
+from tests.contract.report_rig import BOSS, GIVEN, KEY, OPS, ReportDesk
 from tests.contract.study_rig import SHIPPED, Space, rules_of
+from tests.doubles.slow_smtp import SlowSmtp
+from tests.servers.programs import wait_until
+from workers import tasks
+from workers.context import read_shared_config
 from workers.reports.plan import plan_reports
 from workers.reports.send import send_reports
+from workers.shared_state import SharedState
+from workers.worker_process import close_process, initialise_process
 
 pytestmark = pytest.mark.engines("sqlite")
 PATIENT = SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none")
@@ -552,3 +561,33 @@ def test_a_claim_that_a_clock_far_ahead_took_does_not_last(desk: ReportDesk) -> 
         claim_report(connection, NOON + timedelta(days=365), "1" * 32, lease_s=60)
     desk.work()
     assert len(desk.subjects) == 1
+
+
+def test_a_stop_waits_for_a_report_that_is_handed_over(desk: ReportDesk, tmp_path: Path) -> None:
+    lose(desk, 1)
+    plan_reports(desk.tools)
+    shared = SharedState(workers=1)
+    with SlowSmtp(0.2) as smtp:
+        settings = load_settings(
+            GIVEN
+            | {
+                "COURSEBELL_DATA_DIR": str(tmp_path),
+                "COURSEBELL_DATABASE_URL": desk.space.engine.url.render_as_string(
+                    hide_password=False
+                ),
+                "COURSEBELL_SECRET_KEY": KEY,
+                "COURSEBELL_MAIL_FROM": "rita@example.org",
+                "COURSEBELL_SMTP_URL": smtp.url,
+            }
+        )
+        initialise_process(settings, read_shared_config(settings), shared, desk.space.clock)
+        try:
+            sending = threading.Thread(target=tasks.send_due_reports)
+            sending.start()
+            wait_until(lambda: smtp.open > 0, "a report on its way")
+            assert shared.is_action_running()
+            sending.join()
+            assert not shared.is_action_running()
+        finally:
+            close_process()
+    assert desk.alerts() == [("attention", "done", None)]
