@@ -75,7 +75,7 @@ class Stopping:
         self._shared.stop()
         _print_error(b"Stopping once the emails that were begun are finished.\n")
         self._asked_at, self._next_step_at = now, now + self._longest_task_s
-        setattr(state, "should_stop", os.EX_OK)  # noqa: B010 - typed as always None
+        vars(state)["should_stop"] = os.EX_OK  # Celery looks at it between two steps
         signal.setitimer(signal.ITIMER_REAL, _LOOK_EVERY_S)
 
     def _look(self, _: int, __: FrameType | None) -> None:

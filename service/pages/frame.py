@@ -40,7 +40,7 @@ class PageFrame:
             "X-Robots-Tag": "noindex, nofollow",
         }
         space = one_line(settings.space_name)
-        self._known = {"style": Markup(style), "space": space}  # noqa: S704 - our own file
+        self._known = {"style": Markup(style), "space": space}  # noqa: S704 - our style sheet
 
     def page(
         self, status: int, template: str, language: "Language", known: Mapping[str, object]

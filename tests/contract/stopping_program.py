@@ -45,6 +45,12 @@ def main() -> None:
     children = [] if scene == "alone" else [pid]
     limit_s = 60.0 if scene in {"asked", "again"} else 0.3
     Stopping(SHARED, lambda: children, longest_task_s=limit_s, step_s=limit_s).listen()
+    if scene == "young":
+        young = os.fork()
+        if young == 0:
+            os.kill(os.getpid(), signal.SIGTERM)  # before it has handlers of its own
+            os._exit(SHARED.is_stopping())
+        say("a new child stops all:", bool(os.waitpid(young, 0)[1]))
     os.kill(os.getpid(), signal.SIGTERM)
     say("asked Celery to stop:", state.should_stop == os.EX_OK)
     if scene == "asked":

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from ledger.engine import Engine, reading, writing
+from ledger.engine import Connection, Engine, reading, writing
 from ledger.identities import connect_by_link, connect_invited, invite, operator_at_provider
 from ledger.operators import (
     Operator,
@@ -33,6 +33,15 @@ def account(engine: Engine, name: str) -> Operator:
     with writing(engine) as connection:
         made = add_operator(connection, name, Role.LOOK, "test", NOW)
     assert made
+    return made
+
+
+def connected(connection: Connection, operator: Operator) -> Operator:
+    """Connect an account by its address, and sign it in."""
+    assert invite(connection, operator, ADDRESS, "test", NOW)
+    made = connect_invited(connection, ADDRESS, RITA, NOW)
+    assert made
+    assert begin_session(connection, made, "session", "test", NOW, identity=RITA)
     return made
 
 
@@ -116,10 +125,7 @@ def test_a_password_by_link_takes_the_place_of_who_was_connected_or_invited(
 ) -> None:
     rita, otto = account(ledger_engine, "Rita"), account(ledger_engine, "Otto")
     with writing(ledger_engine) as connection:
-        assert invite(connection, rita, ADDRESS, "test", NOW)
-        made = connect_invited(connection, ADDRESS, RITA, NOW)
-        assert made
-        assert begin_session(connection, made, "session", "test", NOW, identity=RITA)
+        made = connected(connection, rita)
         make_link(connection, rita, "link", "test", NOW)
         assert operator_at_provider(connection, RITA) == made
         assert use_link(connection, "link", "hash", NOW, "Rita")
@@ -135,10 +141,7 @@ def test_a_password_by_link_takes_the_place_of_who_was_connected_or_invited(
 def test_a_closed_account_forgets_who_was_connected(ledger_engine: Engine) -> None:
     rita, otto = account(ledger_engine, "Rita"), account(ledger_engine, "Otto")
     with writing(ledger_engine) as connection:
-        assert invite(connection, rita, ADDRESS, "test", NOW)
-        made = connect_invited(connection, ADDRESS, RITA, NOW)
-        assert made
-        assert begin_session(connection, made, "session", "test", NOW, identity=RITA)
+        made = connected(connection, rita)
         close_operator(connection, rita, "test", NOW)
         assert signed_in(connection, "session", NOW) is None
         assert not begin_session(connection, made, "again", "test", NOW, identity=RITA)

@@ -9,6 +9,16 @@ _ENDED = "Not stopped yet; what still runs is ended now."
 _ASKED = ["here", "asked Celery to stop: True"]
 
 
+def played(scene: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.contract.stopping_program", scene],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize(
     ("scene", "printed", "code"),
     [
@@ -28,14 +38,13 @@ _ASKED = ["here", "asked Celery to stop: True"]
 def test_a_worker_stops_once_its_emails_are_finished_and_in_a_bounded_time(
     scene: str, printed: list[str], code: int
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.contract.stopping_program", scene],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = played(scene)
     assert (done.stdout.splitlines(), done.returncode) == (_ASKED + printed, code)
     asked, *ended = done.stderr.splitlines()
     assert asked == "Stopping once the emails that were begun are finished."
     assert set(ended) == (set() if scene == "asked" else {_ENDED})
+
+
+def test_a_signal_to_a_child_that_is_new_stops_no_worker() -> None:
+    done = played("young")
+    assert done.stdout.splitlines()[:3] == ["here", "a new child stops all: False", _ASKED[1]]

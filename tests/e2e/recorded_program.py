@@ -15,8 +15,9 @@ def _record(event: str, arguments: tuple[object, ...]) -> None:
         host = arguments[0]
     else:
         return
-    with open(os.environ["CONNECTIONS_FILE"], "a") as file:  # noqa: PTH123 - few imports
-        file.write(f"{host}\n")
+    file = os.open(os.environ["CONNECTIONS_FILE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(file, f"{host}\n".encode())
+    os.close(file)
 
 
 sys.addaudithook(_record)
